@@ -1,0 +1,49 @@
+"""What a job is: its id, its lane and the bounds of its fields."""
+
+import os
+import time
+from enum import StrEnum
+from typing import Final, NewType
+from uuid import UUID
+
+JobId = NewType("JobId", UUID)
+WorkerId = NewType("WorkerId", str)
+
+MAX_RETRIES_BOUND: Final = 100
+DEFAULT_MAX_RETRIES: Final = 3
+DEFAULT_EXECUTION_TIMEOUT_S: Final = 300.0
+MAX_EXECUTION_TIMEOUT_S: Final = 7 * 24 * 3600.0
+MAX_LOSSES: Final = 3
+"""How many times an attempt may be lost with its worker before the job fails."""
+
+
+class Priority(StrEnum):
+    """The four lanes, most urgent first; the value is the wire's and the store's spelling."""
+
+    CRITICAL = "CRITICAL"
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+
+    @property
+    def queue(self) -> str:
+        """The broker's queue of this lane."""
+        return f"job.{self.value.lower()}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Priority":
+        """Read a priority in any case; ValueError names what is allowed."""
+        try:
+            return cls(text.upper())
+        except ValueError:
+            raise ValueError(f"priority must be one of {', '.join(cls)}, not {text!r}") from None
+
+
+def new_job_id() -> JobId:
+    """Return a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits, so ids sort by creation."""
+    unix_ms = time.time_ns() // 1_000_000
+    random_bits = int.from_bytes(os.urandom(10))
+    value = (unix_ms & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7 << 76 | (random_bits >> 68 & 0xFFF) << 64
+    value |= 0b10 << 62 | random_bits & 0x3FFF_FFFF_FFFF_FFFF
+    return JobId(UUID(int=value))

@@ -1,0 +1,168 @@
+"""What the parts say to each other: dispatches over the broker, reports and heartbeats over HTTP.
+
+All of it is versioned JSON. A reader ignores fields that it does not know, so that a newer sender may
+add some; a dispatch of another major version is refused by `Dispatch.decode`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json, to_json
+
+from distriqueue.core.job import JobId, Priority
+
+DISPATCH_VERSION: Final = 1
+
+
+class Wire(BaseModel):
+    """A message over HTTP: camelCase on the wire, snake_case accepted too, unknown fields ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True, extra="ignore"
+    )
+
+
+class UnreadableDispatch(ValueError):
+    """The message is not a dispatch of a version that we read; it belongs in the dead-letter queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """ "Job J, attempt N is ready", with what a worker needs to run it. Whether it may is decided by the claim."""
+
+    job_id: JobId
+    attempt: int
+    type: str
+    priority: Priority
+    payload: dict[str, Any]
+    execution_timeout_s: float
+
+    def encode(self) -> bytes:
+        """Return the message body: one JSON object in UTF-8."""
+        return to_json(
+            {
+                "v": DISPATCH_VERSION,
+                "jobId": str(self.job_id),
+                "attempt": self.attempt,
+                "type": self.type,
+                "priority": self.priority.value,
+                "executionTimeout": self.execution_timeout_s,
+                "payload": self.payload,
+            }
+        )
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Dispatch":
+        """Read a message body; UnreadableDispatch says what is wrong with it."""
+        try:
+            fields = from_json(body)
+            if fields["v"] != DISPATCH_VERSION:
+                raise UnreadableDispatch(f"dispatch version {fields['v']!r}, this worker reads {DISPATCH_VERSION}")
+            payload = fields["payload"]
+            if not isinstance(payload, dict):
+                raise UnreadableDispatch("the payload is not an object")
+            return cls(
+                job_id=JobId(UUID(fields["jobId"])),
+                attempt=int(fields["attempt"]),
+                type=str(fields["type"]),
+                priority=Priority(fields["priority"]),
+                payload=payload,
+                execution_timeout_s=float(fields["executionTimeout"]),
+            )
+        except UnreadableDispatch:
+            raise
+        except KeyError as exc:
+            raise UnreadableDispatch(f"field {exc} is missing") from exc
+        except (ValueError, TypeError, AttributeError) as exc:
+            raise UnreadableDispatch(str(exc)) from exc
+
+
+class ReportStatus(StrEnum):
+    """What a worker can say of an attempt."""
+
+    RUNNING = "running"
+    """The claim; with `progress`, and once claimed, how far it is."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+    """Given back by a draining worker: runs elsewhere, not charged as a try."""
+
+
+class JobError(Wire):
+    """Why an attempt did not complete."""
+
+    message: str
+    type: str | None = None
+    traceback: str | None = None
+
+
+class Report(Wire):
+    """What a worker says of one attempt: `POST /api/jobs/status` takes one or a list."""
+
+    job_id: UUID
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    status: ReportStatus
+    worker_id: Annotated[str, Field(min_length=1, max_length=200)]
+    result: Any = None
+    error_message: str | None = None
+    error_type: str | None = None
+    traceback: str | None = None
+    retryable: bool = True
+    """False: the attempt is the last, whatever retries are left."""
+    retry_after: Annotated[float, Field(ge=0, le=366 * 86400.0)] | None = None
+    """Seconds to wait before the retry, instead of the policy's backoff."""
+    progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    timestamp: datetime | None = None
+    """The worker's own clock: for its logs only, the store uses its own."""
+
+
+class Answer(StrEnum):
+    """What the gateway says to a report."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """A claim that may not run; `reason` says why. Drop the dispatch."""
+    STALE = "stale"
+    """The attempt is no longer this worker's; forget it."""
+
+
+class ReportAnswer(Wire):
+    """The gateway's word on one report, in the order of the reports."""
+
+    job_id: UUID
+    attempt: int
+    answer: Answer
+    reason: str | None = None
+
+
+class Heartbeat(Wire):
+    """A worker's sign of life, once a second: `POST /api/workers/heartbeat` on any orchestrator."""
+
+    worker_id: Annotated[str, Field(min_length=1, max_length=200)]
+    worker_type: Annotated[str, Field(max_length=100)] = "python"
+    capacity: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    current_load: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    types: Annotated[list[str], Field(max_length=1000)] = []
+    version: Annotated[str, Field(max_length=100)] | None = None
+    stopping: bool = False
+    """The worker drains: it takes no new job."""
+    stopped: bool = False
+    """Its last word: nothing of its runs any more."""
+
+
+class HeartbeatAnswer(Wire):
+    """What the orchestrator asks of the worker in return."""
+
+    status: Literal["acknowledged"] = "acknowledged"
+    cancel: list[UUID] = []
+    """Jobs of this worker to stop; each is to be reported `cancelled`."""
+    drain: bool = False
+    paused: list[Priority] = []
+    """Lanes not to take from."""

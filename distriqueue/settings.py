@@ -1,0 +1,156 @@
+"""Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated from here."""
+
+import os
+import socket
+from typing import Annotated, Final, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from distriqueue.core.errors import BadSetting
+from distriqueue.core.job import Priority
+
+PREFIX: Final = "DISTRIQUEUE_"
+
+Urls = Annotated[tuple[str, ...], NoDecode]
+Lanes = Annotated[tuple[Priority, ...], NoDecode]
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment; BadSetting names each wrong setting and says what is wrong."""
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as exc:
+            wrong = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in exc.errors()]
+            raise BadSetting("; ".join(wrong)) from None
+
+
+class StoreSettings(_Settings):
+    """Postgres, the truth."""
+
+    database_url: SecretStr = Field(description="Postgres with the jobs, `postgresql://user:password@host:port/name`.")
+    store_pool_size: int = Field(default=8, ge=1, le=200, description="Connections to Postgres per process.")
+    store_timeout: float = Field(default=10.0, gt=0, description="Seconds one statement may take.")
+
+
+class BrokerSettings(_Settings):
+    """Where dispatches go."""
+
+    broker_url: SecretStr = Field(
+        description="`amqp://user:password@host:port/vhost` for RabbitMQ, `postgresql://…` for the Postgres broker."
+    )
+    publish_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for the broker to confirm.")
+
+
+class LogSettings(_Settings):
+    """How a process logs."""
+
+    log_format: str = Field(
+        default="auto",
+        pattern="^(auto|json|console)$",
+        description="`json`, `console`, or `auto`: console on a terminal.",
+    )
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+
+class GatewaySettings(_Settings):
+    """The REST API."""
+
+    gateway_host: str = Field(default="127.0.0.1", description="Address to serve on.")
+    gateway_port: int = Field(default=8080, ge=0, le=65535, description="Port to serve on.")
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=1024, description="Largest single job, in bytes; larger ones get a 413."
+    )
+    max_batch_body_bytes: int = Field(
+        default=33_554_432, ge=1024, description="Largest batch or list of reports, in bytes."
+    )
+    max_batch_jobs: int = Field(default=1000, ge=1, description="Most jobs in one batch.")
+    intake_queue: int = Field(
+        default=20_000, ge=1, description="Submissions that may wait for a commit; more get a 429."
+    )
+    insecure: bool = Field(default=False, description="Serve beyond loopback although there are no API keys.")
+
+
+class OrchestratorSettings(_Settings):
+    """One node of the orchestrator cluster."""
+
+    orchestrator_host: str = Field(default="127.0.0.1", description="Address to serve on.")
+    orchestrator_port: int = Field(default=8081, ge=0, le=65535, description="Port to serve on.")
+    node_id: str = Field(
+        default="orchestrator1", min_length=1, max_length=100, description="This node's name in the cluster."
+    )
+    worker_timeout: float = Field(
+        default=5.0, gt=0, description="Seconds without a heartbeat until a worker is unresponsive."
+    )
+    insecure: bool = Field(default=False, description="Serve beyond loopback although there are no API keys.")
+
+
+class WorkerSettings(_Settings):
+    """One worker process."""
+
+    worker_id: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        min_length=1,
+        max_length=150,
+        description="This worker's name; each start adds a suffix of its own, so that a restart is another worker.",
+    )
+    worker_capacity: int = Field(default=10, ge=1, le=10_000, description="Jobs run at once.")
+    worker_queues: Lanes = Field(default=tuple(Priority), description="Lanes to take from, separated by commas.")
+    worker_strict: bool = Field(
+        default=False, description="Take a lane only while all higher ones are empty, instead of by weight."
+    )
+    worker_drain: float = Field(default=25.0, ge=0, description="Seconds that running jobs get to end on SIGTERM.")
+    gateway_url: Urls = Field(
+        default=("http://127.0.0.1:8080",), description="Gateways to report to, separated by commas."
+    )
+    orchestrator_urls: Urls = Field(
+        default=("http://127.0.0.1:8081",), description="Orchestrators to send heartbeats to, separated by commas."
+    )
+
+    @field_validator("gateway_url", "orchestrator_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("worker_queues", mode="before")
+    @classmethod
+    def _split_lanes(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Priority.parse(part.strip().removeprefix("job.")) for part in value.split(",") if part.strip())
+        return value
+
+
+SettingsT = TypeVar("SettingsT", bound=_Settings)
+ALL: Final[tuple[type[_Settings], ...]] = (
+    StoreSettings,
+    BrokerSettings,
+    GatewaySettings,
+    OrchestratorSettings,
+    WorkerSettings,
+    LogSettings,
+)
+
+
+def table() -> str:
+    """Return all settings as a Markdown table, for the docs."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for settings in ALL:
+        for name, field in settings.model_fields.items():
+            if field.is_required():
+                default = "*required*"
+            elif field.default_factory is not None:
+                default = "host name and process id"
+            elif isinstance(field.default, tuple):
+                default = f"`{','.join(map(str, field.default))}`"
+            else:
+                default = f"`{field.default}`"
+            row = f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+            if row not in lines:
+                lines.append(row)
+    return "\n".join(lines)
