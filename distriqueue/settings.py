@@ -1,4 +1,4 @@
-"""Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated from here."""
+"""Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated here."""
 
 import os
 import socket

@@ -17,7 +17,8 @@
         ├── Retry               retry                        delay_s
         └── Discard             discard                      fail now, without retries
 
-Adapters translate driver errors into this tree (`raise … from exc`); one handler in the gateway turns it into problem+json.
+Adapters translate driver errors into this tree (`raise … from exc`); one handler in the gateway turns it into
+problem+json.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The broker as its users see it; `distriqueue.broker` has the adapters, `tests/contract` the one suite for all of them.
+"""The broker as its users see it; `distriqueue.broker` has the adapters, `tests/contract` one suite for all of them.
 
 Delivery is at least once and in no promised order; a message that nobody acknowledged comes back. Nothing here decides
 whether a job runs: the claim does.
