@@ -18,6 +18,9 @@ from distriqueue.core.job import JobId, Priority
 
 DISPATCH_VERSION: Final = 1
 
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An identifier from outside: one line, no control characters."""
+
 
 class Wire(BaseModel):
     """A message over HTTP: camelCase on the wire, snake_case accepted too, unknown fields ignored."""
@@ -109,7 +112,7 @@ class Report(Wire):
     job_id: UUID
     attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
     status: ReportStatus
-    worker_id: Annotated[str, Field(min_length=1, max_length=200)]
+    worker_id: Name
     result: Any = None
     error_message: str | None = None
     error_type: str | None = None
@@ -145,12 +148,12 @@ class ReportAnswer(Wire):
 class Heartbeat(Wire):
     """A worker's sign of life, once a second: `POST /api/workers/heartbeat` on any orchestrator."""
 
-    worker_id: Annotated[str, Field(min_length=1, max_length=200)]
-    worker_type: Annotated[str, Field(max_length=100)] = "python"
+    worker_id: Name
+    worker_type: Name = "python"
     capacity: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     current_load: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    types: Annotated[list[str], Field(max_length=1000)] = []
-    version: Annotated[str, Field(max_length=100)] | None = None
+    types: Annotated[list[Name], Field(max_length=1000)] = []
+    version: Name | None = None
     stopping: bool = False
     """The worker drains: it takes no new job."""
     stopped: bool = False

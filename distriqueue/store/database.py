@@ -1,0 +1,146 @@
+"""The pool, and the translation of the driver's errors into ours."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from distriqueue.core.errors import BadSetting, Fenced, StoreUnavailable
+from distriqueue.settings import StoreSettings
+
+T = TypeVar("T")
+
+FENCED: Final = "DQ001"
+UNAVAILABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
+"""What passes: a connection that broke, a server that restarts or is full, a collision, a timeout."""
+
+
+@contextlib.contextmanager
+def translated() -> Any:
+    """Turn the driver's errors into StoreUnavailable, Fenced or BadSetting; a bug of ours stays what it is."""
+    try:
+        yield
+    except asyncpg.DataError:
+        raise
+    except UNAVAILABLE as exc:
+        raise StoreUnavailable(f"Postgres does not answer: {exc or type(exc).__name__}") from exc
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as exc:
+        raise BadSetting(f"DISTRIQUEUE_DATABASE_URL: {exc}") from exc
+    except asyncpg.PostgresError as exc:
+        if getattr(exc, "sqlstate", None) == FENCED:
+            raise Fenced(str(exc)) from exc
+        raise
+
+
+class Database:
+    """A pool of connections that comes back by itself when Postgres does."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, url: str, timeout_s: float) -> None:
+        self._pool = pool
+        self._url = url
+        self._timeout_s = timeout_s
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: StoreSettings, *, application: str) -> AsyncIterator["Database"]:
+        """Open the pool; it connects at first use, so Postgres may come up later."""
+        url = settings.database_url.get_secret_value()
+        try:
+            pool = asyncpg.create_pool(
+                url,
+                min_size=0,
+                max_size=settings.store_pool_size,
+                timeout=settings.store_timeout,
+                command_timeout=settings.store_timeout,
+                max_inactive_connection_lifetime=300,
+                server_settings={
+                    "application_name": application,
+                    "idle_in_transaction_session_timeout": "5s",
+                    "lock_timeout": "5s",
+                    "statement_timeout": str(int(settings.store_timeout * 1000)),
+                    "timezone": "UTC",
+                },
+            )
+            with translated():
+                await pool
+        except ValueError as exc:
+            raise BadSetting(f"DISTRIQUEUE_DATABASE_URL: {exc}") from exc
+        try:
+            yield cls(pool, url=url, timeout_s=settings.store_timeout)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await pool.close()
+            pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend a connection in autocommit; raises StoreUnavailable."""
+        with translated():
+            async with self._pool.acquire(timeout=self._timeout_s) as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, epoch: int | None = None) -> AsyncIterator[Any]:
+        """Lend a connection in a transaction, committed at the end unless an error leaves the block.
+
+        With `epoch`, the check of the fence and the COMMIT are one round trip, so that nothing comes between: raises
+        Fenced, and rolls back, when a newer leader has claimed.
+        """
+        async with self.connection() as connection:
+            if epoch is None:
+                async with connection.transaction():
+                    yield connection
+                return
+            await connection.execute("BEGIN")
+            try:
+                yield connection
+                await connection.execute(f"SELECT fence({int(epoch)}); COMMIT")
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+
+    async def fetch(self, statement: str, *arguments: object) -> list[Any]:
+        """Run one statement in autocommit and return its rows."""
+        async with self.connection() as connection:
+            rows: list[Any] = await connection.fetch(statement, *arguments)
+            return rows
+
+    async def listen(self, channel: str, notify: Callable[[], None], lost: asyncio.Event) -> Any:
+        """LISTEN on a connection of its own until it is lost; the caller closes it."""
+        with translated():
+            connection = await asyncpg.connect(
+                self._url, timeout=self._timeout_s, server_settings={"application_name": f"listen:{channel}"}
+            )
+            connection.add_termination_listener(lambda _connection: lost.set())
+            await connection.add_listener(channel, lambda *_: notify())
+            return connection
+
+
+async def again(run: Callable[[], Awaitable[T]], *, tries: int = 3) -> T:
+    """Run a batch that several processes may collide on; transient collisions only, at most `tries` times."""
+    for _ in range(tries - 1):
+        try:
+            return await run()
+        except StoreUnavailable as exc:
+            if not isinstance(exc.__cause__, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+                raise
+    return await run()

@@ -1,0 +1,1 @@
+"""Alembic's environment: numbered SQL files, applied in order by `distriqueue migrate`."""

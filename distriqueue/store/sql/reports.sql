@@ -1,0 +1,62 @@
+-- Statements of distriqueue/store/reports.py: a batch of workers' reports. See jobs.sql on `j.status || ''`.
+
+-- name: claim
+UPDATE jobs j SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL
+  FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
+ WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status IN ('pending', 'queued')
+RETURNING r.n
+
+-- name: progress
+UPDATE jobs j SET progress = r.progress
+  FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float4[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, progress, n)
+ WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
+RETURNING r.n
+
+-- name: finish
+WITH ended AS (
+    UPDATE jobs j
+       SET status      = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
+                              THEN 'retrying' ELSE r.outcome END,
+           finished_at = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
+                              THEN NULL ELSE now() END,
+           due_at      = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
+                              THEN now() + coalesce(make_interval(secs => r.retry_after_s), retry_delay(j.failures))
+                              ELSE j.due_at END,
+           failures    = j.failures + (r.outcome IN ('failed', 'timeout'))::int,
+           progress    = CASE WHEN r.outcome = 'completed' THEN 100 ELSE j.progress END,
+           result      = CAST(r.result AS json),
+           error       = CAST(r.error AS json)
+      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::float8[])
+           WITH ORDINALITY AS r(job_id, attempt, worker_id, outcome, result, error, retryable, retry_after_s, n)
+     WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
+    RETURNING r.n, r.outcome, j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+), archived AS (
+    INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
+    SELECT id, attempt, worker_id, started_at, outcome, error FROM ended WHERE status = 'retrying'
+)
+SELECT n FROM ended
+
+-- name: release
+WITH released AS (
+    UPDATE jobs j
+       SET status = CASE WHEN j.cancel_requested THEN 'cancelled' ELSE 'pending' END,
+           finished_at = CASE WHEN j.cancel_requested THEN now() END,
+           attempt = j.attempt + (NOT j.cancel_requested)::int, ready_at = now(),
+           worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
+      JOIN jobs before ON before.id = r.job_id
+     WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
+    RETURNING r.n, r.worker_id, r.attempt AS released_attempt, before.started_at AS ran_from,
+              j.id, j.attempt, j.status, j.type, j.priority, j.payload, j.execution_timeout_s
+), archived AS (
+    INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome)
+    SELECT id, released_attempt, worker_id, ran_from, 'released' FROM released
+)
+SELECT n, id, attempt, status, type, priority, payload, execution_timeout_s FROM released
+
+-- name: judge
+-- For what matched no row above: where the job is now, and how this very attempt ended before.
+SELECT r.n, j.status, j.attempt, j.worker_id, a.outcome, a.worker_id AS ended_on
+  FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS r(job_id, attempt, n)
+  LEFT JOIN jobs j ON j.id = r.job_id
+  LEFT JOIN attempts a ON a.job_id = r.job_id AND a.attempt = r.attempt
