@@ -54,7 +54,7 @@ class JobStore:
         self._database = database
 
     async def insert(self, jobs: Sequence[NewJob]) -> dict[UUID, Stored]:
-        """Store jobs with server-made ids in one commit; may be repeated after a lost answer. Raises StoreUnavailable."""
+        """Store jobs with server-made ids in one commit; may be repeated after a lost answer. StoreUnavailable."""
         async with self._database.transaction() as connection:
             rows = await connection.fetch(SQL["insert"], *_columns(jobs))
             if len(rows) < len(jobs):

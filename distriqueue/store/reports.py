@@ -18,8 +18,8 @@ from distriqueue.store.jobs import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("reports.sql")
-TRACEBACK_BYTES: Final = 16_384
-MESSAGE_BYTES: Final = 4_096
+TRACEBACK_CHARS: Final = 16_384
+MESSAGE_CHARS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,11 @@ def _error(report: Report) -> str | None:
     if report.status in (ReportStatus.COMPLETED, ReportStatus.CANCELLED) and report.error_message is None:
         return None
     fields = {
-        "message": (report.error_message or report.status.value)[:MESSAGE_BYTES],
+        "message": (report.error_message or report.status.value)[:MESSAGE_CHARS],
         "type": report.error_type,
-        "traceback": report.traceback and report.traceback[-TRACEBACK_BYTES:],
+        "traceback": report.traceback and report.traceback[-TRACEBACK_CHARS:],
     }
-    return to_json({name: value for name, value in fields.items() if value is not None}).decode()
+    # Postgres stores an escaped NUL in a json value, but then cannot read the text out of it.
+    return to_json(
+        {name: value.replace("\0", "\ufffd") for name, value in fields.items() if value is not None}
+    ).decode()

@@ -1,0 +1,106 @@
+"""What the leader does to jobs: finds those that no gateway sent, wakes those that are due, ends those that are lost.
+
+Every write is fenced: it raises Fenced, and nothing of it counts, when a newer leader has claimed. All due times are the
+database's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from distriqueue.core.job import MAX_LOSSES, JobId, Priority
+from distriqueue.core.messages import Dispatch
+from distriqueue.core.states import Status
+from distriqueue.store.database import Database
+from distriqueue.store.jobs import dispatch_of
+from distriqueue.store.statements import load
+
+SQL: Final = load("duties.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a lane a batch ended."""
+
+    ready_at: datetime = datetime.min.replace(tzinfo=UTC)
+    id: UUID = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A job that waits for a dispatch which no gateway made, and its place."""
+
+    dispatch: Dispatch
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that the leader ended, and what became of its job."""
+
+    job_id: JobId
+    attempt: int
+    worker_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one transaction of the reaper did."""
+
+    silent: Sequence[str]
+    """Workers that became unresponsive."""
+    lost: Sequence[Ended]
+    overdue: Sequence[Ended]
+
+
+class DutyStore:
+    """The statements behind the dispatcher, the scheduler and the reaper."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def stranded(self, after: Mapping[Priority, Place], *, older_than_s: float, limit: int) -> list[Stranded]:
+        """Return pending jobs, the most urgent lane first, each lane from its place on."""
+        places = [after.get(lane, Place()) for lane in Priority]
+        rows = await self._database.fetch(
+            SQL["stranded"],
+            [lane.value for lane in Priority],
+            [place.ready_at for place in places],
+            [place.id for place in places],
+            older_than_s,
+            limit,
+        )
+        return [Stranded(dispatch_of(row), Place(row["ready_at"], row["id"])) for row in rows]
+
+    async def next_due_s(self) -> float | None:
+        """Return in how many seconds the next job is due (≤ 0: now), None when none waits for a time."""
+        rows = await self._database.fetch(SQL["next_due"])
+        in_s: float | None = rows[0]["in_s"]
+        return in_s
+
+    async def promote(self, *, limit: int, epoch: int) -> list[Dispatch]:
+        """Make jobs that are due `pending`, a retry as its next attempt; return their dispatches."""
+        async with self._database.transaction(epoch=epoch) as connection:
+            rows = await connection.fetch(SQL["promote"], limit)
+        return [dispatch_of(row) for row in rows]
+
+    async def reap(
+        self, *, recorded_at: datetime, silence_s: float, unheard_s: float, grace_s: float, limit: int, epoch: int
+    ) -> Reaped:
+        """End what runs on silent, stopped and unknown workers, and what runs too long; one transaction.
+
+        Workers are silent by `recorded_at`, up to which heartbeats were recorded without a gap, and not by now: this
+        process may have been away since. `unheard_s` more are given to a worker that was never heard at all.
+        """
+        async with self._database.transaction(epoch=epoch) as connection:
+            silent = await connection.fetch(SQL["silence"], recorded_at, silence_s, limit)
+            lost = await connection.fetch(SQL["lost"], recorded_at, silence_s, unheard_s, MAX_LOSSES, limit)
+            overdue = await connection.fetch(SQL["overdue"], recorded_at, silence_s, grace_s, limit)
+        return Reaped([row["id"] for row in silent], [_ended(row) for row in lost], [_ended(row) for row in overdue])
+
+
+def _ended(row: Any) -> Ended:
+    return Ended(JobId(row["id"]), row["attempt"], row["worker_id"], Status(row["status"]))

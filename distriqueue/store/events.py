@@ -1,0 +1,128 @@
+"""The log of transitions, read in order and without loss while many processes append to it.
+
+A sequence number is drawn before its transaction commits, so a reader may see 11 before 10 is there. A gap is waited
+out: once every transaction that ran when the gap was first seen has ended, what is still missing was rolled back.
+(Writers draw numbers only after their first write, so each has a transaction id by then, and shows in the snapshot.)
+For one job the order of numbers is the order of its transitions: they are drawn while its row is locked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from distriqueue.store.database import Database
+from distriqueue.store.statements import load
+
+SQL: Final = load("events.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition of one job, or a step of its progress."""
+
+    seq: int
+    at: datetime
+    job_id: UUID
+    attempt: int
+    status: str
+    type: str
+    priority: str
+    worker_id: str | None
+    progress: float | None
+    batch_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Barrier:
+    """Every number up to `seq` was drawn by a transaction below `xid`."""
+
+    seq: int
+    xid: int
+
+
+class EventTail:
+    """Follows the log from its end: each event once, in order. One reader's state; not for concurrent use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._barrier: _Barrier | None = None
+        self.cursor: int | None = None
+        """Everything up to here was read; None until the start is settled."""
+        self.waits_for_gap = False
+        """The last read stopped before a number whose transaction may still commit: read again soon."""
+
+    async def read(self, limit: int) -> list[Event]:
+        """Return the next events, at most `limit`; the first calls settle where the log ends, and return none."""
+        if self.cursor is None:
+            await self._settle()
+            return []
+        return self._advance(self.cursor, await self._database.fetch(SQL["after"], self.cursor, limit))
+
+    async def _settle(self) -> None:
+        row = (await self._database.fetch(SQL["newest"]))[0]
+        if self._barrier is None:
+            self._barrier = _Barrier(row["seq"], row["xmax"])
+        self.waits_for_gap = row["xmin"] < self._barrier.xid
+        if not self.waits_for_gap:
+            self.cursor = self._barrier.seq
+
+    def _advance(self, cursor: int, rows: Sequence[Any]) -> list[Event]:
+        xmin, xmax = rows[0]["xmin"], rows[0]["xmax"]
+        settled = self._barrier.seq if self._barrier and xmin >= self._barrier.xid else 0
+        self.waits_for_gap = False
+        events: list[Event] = []
+        for row in rows:
+            seq = row["seq"]
+            if seq is None:
+                break
+            if seq != cursor + 1 and seq - 1 > settled:
+                self.waits_for_gap = True
+                if self._barrier is None or self._barrier.seq <= settled:
+                    self._barrier = _Barrier(rows[-1]["seq"], xmax)
+                break
+            cursor = seq
+            events.append(_event(row))
+        self.cursor = cursor
+        return events
+
+
+class EventStore:
+    """Reads of the past: for clients that resume, and a job's timeline."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def between(self, after: int, until: int, limit: int) -> list[Event]:
+        """Return events with `after < seq ≤ until`, oldest first; `until` must be behind an EventTail's cursor."""
+        return [_event(row) for row in await self._database.fetch(SQL["between"], after, until, limit)]
+
+    async def floor(self) -> int:
+        """Return the highest number that retention may have deleted: a cursor below it cannot be resumed."""
+        rows = await self._database.fetch(SQL["floor"])
+        return int(rows[0]["seq"])
+
+    async def newest(self) -> int:
+        """Return a number that no event exceeds yet, as this instant sees it."""
+        rows = await self._database.fetch(SQL["newest"])
+        return int(rows[0]["seq"])
+
+    async def of_job(self, job_id: UUID, limit: int = 1000) -> list[Event]:
+        """Return a job's transitions, oldest first."""
+        return [_event(row) for row in await self._database.fetch(SQL["of_job"], job_id, limit)]
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        row["seq"],
+        row["at"],
+        row["job_id"],
+        row["attempt"],
+        row["status"],
+        row["type"],
+        row["priority"],
+        row["worker_id"],
+        row["progress"],
+        row["batch_id"],
+    )

@@ -1,0 +1,42 @@
+"""The jobs table for SQLAlchemy Core, and its statements as text for the driver's own pool."""
+
+from typing import Any, Final
+
+from sqlalchemy import DateTime, Dialect, Float, Integer, Select, Text, Uuid, column, table
+from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
+
+_DIALECT: Final[Dialect] = asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+jobs: Final = table(
+    "jobs",
+    column("id", Uuid),
+    column("type", Text),
+    column("priority", Text),
+    column("status", Text),
+    column("attempt", Integer),
+    column("failures", Integer),
+    column("losses", Integer),
+    column("max_retries", Integer),
+    column("execution_timeout_s", Float),
+    column("cancel_requested", Text),
+    column("worker_id", Text),
+    column("progress", Float),
+    column("created_at", DateTime(timezone=True)),
+    column("ready_at", DateTime(timezone=True)),
+    column("due_at", DateTime(timezone=True)),
+    column("queued_at", DateTime(timezone=True)),
+    column("started_at", DateTime(timezone=True)),
+    column("finished_at", DateTime(timezone=True)),
+    column("batch_id", Uuid),
+    column("tags", ARRAY(Text)),
+    column("metadata", Text),
+    column("payload", Text),
+    column("result", Text),
+    column("error", Text),
+)
+
+
+def compiled(statement: Select[Any]) -> tuple[str, list[Any]]:
+    """Return a Core statement as `$1`-style SQL and its arguments in order."""
+    form = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    return str(form), [form.params[name] for name in form.positiontup or ()]

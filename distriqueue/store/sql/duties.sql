@@ -1,0 +1,116 @@
+-- Statements of distriqueue/store/duties.py: what the leader does to jobs. See jobs.sql on `j.status || ''`.
+--
+-- What is to be changed is locked first, and what others have locked is passed over: a duty never waits for a gateway.
+
+-- name: stranded
+-- Lane by lane, the most urgent first, each from where the last batch left it: a backlog of one lane does not delay
+-- the others, and what a broker refuses is not offered to it again before all else was.
+SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.ready_at
+  FROM unnest($1::text[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS lane(priority, ready_at, id, n)
+ CROSS JOIN LATERAL (
+       SELECT * FROM jobs
+        WHERE jobs.status = 'pending' AND jobs.priority = lane.priority
+          AND jobs.ready_at >= lane.ready_at AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
+          AND jobs.ready_at < now() - make_interval(secs => $4)
+        ORDER BY jobs.ready_at, jobs.id
+        LIMIT $5) AS j
+ ORDER BY lane.n, j.ready_at, j.id
+ LIMIT $5
+
+-- name: next_due
+SELECT CAST(extract(epoch FROM min(due_at) - now()) AS float8) AS in_s
+  FROM jobs
+ WHERE status IN ('scheduled', 'retrying')
+
+-- name: promote
+WITH due AS (
+    SELECT id FROM jobs
+     WHERE status IN ('scheduled', 'retrying') AND due_at <= now()
+     ORDER BY due_at
+     LIMIT $1
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs j
+   SET status = 'pending', attempt = j.attempt + (j.status = 'retrying')::int, ready_at = now(),
+       worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL
+  FROM due
+ WHERE j.id = due.id
+RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s
+
+-- name: silence
+-- Silent when unheard for $2 seconds before $1, the moment up to which heartbeats are known to have been recorded.
+-- A leader that was just elected has first to give the workers time to find it.
+UPDATE workers SET state = 'UNRESPONSIVE'
+ WHERE id IN (SELECT w.id
+                FROM workers w JOIN leadership l ON l.claimed_at <= $1::timestamptz - make_interval(secs => $2)
+               WHERE w.state IN ('ACTIVE', 'IDLE', 'OVERLOADED', 'SHUTTING_DOWN')
+                 AND w.last_seen < $1::timestamptz - make_interval(secs => $2)
+               ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED)
+RETURNING id
+
+-- name: lost
+WITH gone AS (
+    SELECT j.id,
+           CASE WHEN w.id IS NULL THEN 'was never heard'
+                WHEN w.state = 'STOPPED' THEN 'stopped'
+                ELSE 'has not been heard for more than ' || $2::float8 || ' s' END AS how
+      FROM leadership l
+      JOIN jobs j ON j.status = 'running' AND l.claimed_at <= $1::timestamptz - make_interval(secs => $2::float8)
+      LEFT JOIN workers w ON w.id = j.worker_id
+     WHERE w.state IN ('UNRESPONSIVE', 'STOPPED')
+        OR w.id IS NULL AND j.started_at < $1::timestamptz - make_interval(secs => $2::float8 + $3::float8)
+     ORDER BY j.id
+     LIMIT $5
+       FOR UPDATE OF j SKIP LOCKED
+), ended AS (
+    UPDATE jobs j
+       SET status      = CASE WHEN j.cancel_requested THEN 'cancelled'
+                              WHEN j.losses + 1 >= $4 THEN 'failed' ELSE 'retrying' END,
+           finished_at = CASE WHEN j.cancel_requested OR j.losses + 1 >= $4 THEN now() END,
+           due_at      = CASE WHEN j.cancel_requested OR j.losses + 1 >= $4 THEN j.due_at ELSE now() END,
+           losses      = j.losses + 1,
+           error       = json_build_object('type', 'WorkerLost', 'message', format(
+                             'attempt %s was lost: its worker %s %s%s', j.attempt, j.worker_id, gone.how,
+                             CASE WHEN j.losses + 1 >= $4 AND NOT j.cancel_requested
+                                  THEN format('; %s attempts were lost, and no more are made', j.losses + 1) END))
+      FROM gone
+     WHERE j.id = gone.id
+    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+), archived AS (
+    INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
+    SELECT id, attempt, worker_id, started_at, 'lost', error FROM ended WHERE status = 'retrying'
+        ON CONFLICT (job_id, attempt) DO NOTHING
+)
+SELECT id, attempt, status, worker_id FROM ended
+
+-- name: overdue
+-- As if the worker had reported `timeout`: see `finish` in reports.sql.
+WITH late AS (
+    SELECT j.id
+      FROM leadership l
+      JOIN jobs j ON j.status = 'running' AND l.claimed_at <= $1::timestamptz - make_interval(secs => $2)
+     WHERE j.started_at + make_interval(secs => j.execution_timeout_s + $3) < $1::timestamptz
+     ORDER BY j.id
+     LIMIT $4
+       FOR UPDATE OF j SKIP LOCKED
+), ended AS (
+    UPDATE jobs j
+       SET status      = CASE WHEN retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
+                              THEN 'retrying' ELSE 'timeout' END,
+           finished_at = CASE WHEN retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
+                              THEN NULL ELSE now() END,
+           due_at      = CASE WHEN retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
+                              THEN now() + retry_delay(j.failures) ELSE j.due_at END,
+           failures    = j.failures + 1,
+           error       = json_build_object('type', 'ExecutionTimeout', 'message', format(
+                             'attempt %s ran longer than %s s, and its worker %s did not end it',
+                             j.attempt, j.execution_timeout_s, j.worker_id))
+      FROM late
+     WHERE j.id = late.id
+    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+), archived AS (
+    INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
+    SELECT id, attempt, worker_id, started_at, 'timeout', error FROM ended WHERE status = 'retrying'
+        ON CONFLICT (job_id, attempt) DO NOTHING
+)
+SELECT id, attempt, status, worker_id FROM ended

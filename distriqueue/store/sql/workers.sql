@@ -1,0 +1,36 @@
+-- Statements of distriqueue/store/workers.py: the workers, as the orchestrators hear them.
+
+-- name: record
+-- Ids come sorted, so that two nodes' flushes cannot deadlock. The answer always has a row: its `at` dates the recording.
+WITH recorded AS (
+    INSERT INTO workers (id, type, state, capacity, load, types, version)
+    SELECT id, type, state, capacity, load, ARRAY (SELECT json_array_elements_text(CAST(types AS json))), version
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
+           AS r(id, type, state, capacity, load, types, version)
+        ON CONFLICT (id) DO UPDATE
+       SET type = excluded.type, state = excluded.state, capacity = excluded.capacity, load = excluded.load,
+           types = excluded.types, version = excluded.version, last_seen = now()
+)
+SELECT now() AS at, command.worker_id, command.job_id
+  FROM (SELECT 1) AS always LEFT JOIN (
+       (SELECT worker_id, id AS job_id FROM jobs WHERE status = 'running' AND cancel_requested LIMIT $8)
+       UNION ALL
+       (SELECT id, NULL FROM workers WHERE drain_requested AND state <> 'STOPPED' LIMIT $8)
+       ) AS command ON true
+
+-- name: page
+SELECT w.id, w.type, w.state, w.capacity, w.load, w.types, w.version, w.drain_requested, w.first_seen, w.last_seen,
+       (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.status = 'running') AS running
+  FROM workers w
+ WHERE w.id > $1
+ ORDER BY w.id
+ LIMIT $2
+
+-- name: count
+SELECT state, count(*) AS workers FROM workers GROUP BY state
+
+-- name: prune
+DELETE FROM workers
+ WHERE id IN (SELECT id FROM workers
+               WHERE state IN ('UNRESPONSIVE', 'STOPPED') AND last_seen < now() - make_interval(secs => $1)
+               ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)

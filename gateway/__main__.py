@@ -1,0 +1,45 @@
+"""`python -m gateway`: serve the REST API, configured by `DISTRIQUEUE_*`."""
+
+import asyncio
+import sys
+
+import uvloop
+
+from distriqueue.core.errors import BadSetting
+from distriqueue.lifecycle import listen, serve, stop_signal
+from distriqueue.settings import BrokerSettings, GatewaySettings, LogSettings, StoreSettings
+from distriqueue.telemetry import configure_logging, get_logger
+from gateway.app import build_app, check_exposure, open_parts, run_parts
+from gateway.hub import Hub
+
+log = get_logger("gateway")
+
+
+async def main() -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted."""
+    settings, store, dispatch = GatewaySettings.load(), StoreSettings.load(), BrokerSettings.load()
+    check_exposure(settings)
+    bound = listen(settings.gateway_host, settings.gateway_port, setting="DISTRIQUEUE_GATEWAY_PORT")
+    async with stop_signal() as stop, open_parts(settings, store, dispatch) as parts:
+        served = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_parts(parts, served))
+            group.create_task(_close_streams(parts.hub, stop))
+            log.info("gateway_serving", host=settings.gateway_host, port=bound.getsockname()[1])
+            await serve(build_app(parts), bound, stop=stop)
+            served.set()
+    log.info("gateway_stopped")
+
+
+async def _close_streams(hub: Hub, stop: asyncio.Event) -> None:
+    await stop.wait()
+    hub.close()
+
+
+if __name__ == "__main__":
+    try:
+        configure_logging(LogSettings.load(), service="gateway")
+        uvloop.run(main())
+    except BadSetting as exc:
+        sys.stderr.write(f"gateway: {exc}\n")
+        sys.exit(2)

@@ -1,0 +1,59 @@
+"""Health, version and metrics, at the old gateway's actuator paths and at the usual ones."""
+
+import asyncio
+from typing import Any, Final
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from distriqueue import __version__
+from distriqueue.core.errors import Unavailable
+from gateway.api import views
+from gateway.api.jobs import PartsOf
+from gateway.api.submit import JSON
+from gateway.parts import Parts
+
+PROBE_S: Final = 2.0
+
+router: Final = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="Is the process alive?")
+async def live() -> Response:
+    """Answer as long as the event loop turns."""
+    return Response(views.dumps({"status": "UP"}), media_type=JSON)
+
+
+@router.get("/actuator/health", summary="Can it serve?", responses={503: {"description": "DOWN"}})
+@router.get("/health/ready", summary="Can it serve?", responses={503: {"description": "DOWN"}})
+async def ready(parts: PartsOf) -> Response:
+    """UP while Postgres answers; a broker that is down only delays jobs, so it is shown but does not count."""
+    database = await _probe(parts)
+    broker = "UP" if parts.broker.connected else "DOWN"
+    components: dict[str, Any] = {"database": database, "broker": {"status": broker}}
+    up = database["status"] == "UP"
+    body = {"status": "UP" if up else "DOWN", "components": components}
+    return Response(views.dumps(body), 200 if up else 503, media_type=JSON)
+
+
+@router.get("/actuator/info", summary="Which version is this?")
+async def info() -> Response:
+    """Return name and version."""
+    return Response(views.dumps({"app": {"name": "distriqueue-gateway", "version": __version__}}), media_type=JSON)
+
+
+@router.get("/actuator/prometheus", summary="Metrics", response_class=Response)
+@router.get("/metrics", summary="Metrics", response_class=Response)
+async def metrics() -> Response:
+    """Return this process's metrics in Prometheus's text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _probe(parts: Parts) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            await parts.database.fetch("SELECT 1")
+    except (Unavailable, TimeoutError) as exc:
+        return {"status": "DOWN", "error": str(exc) or f"no answer within {PROBE_S} s"}
+    return {"status": "UP"}

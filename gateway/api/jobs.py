@@ -1,0 +1,96 @@
+"""Reading jobs, and acting on one: get, list, timeline, attempts, cancel, retry, statistics."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import Response
+
+from distriqueue.core.states import Status
+from distriqueue.store.reads import Position
+from gateway.api import views
+from gateway.api.problems import Problem
+from gateway.api.query import JobListQuery, SpanQuery, read_cursor, write_cursor
+from gateway.api.statistics import Statistics, statistics_view
+from gateway.api.submit import JSON
+from gateway.parts import Parts, parts_of
+
+router: Final = APIRouter(prefix="/jobs", tags=["jobs"])
+
+PartsOf = Annotated[Parts, Depends(parts_of)]
+JobIdOf = Annotated[UUID, Path(alias="jobId")]
+
+NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such job"}}
+CONFLICT: Final[dict[int | str, dict[str, Any]]] = {409: {"model": Problem, "description": "Its state forbids it"}}
+
+
+@router.get("", summary="List jobs", response_model=views.JobPage)
+async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> Response:
+    """Newest first. Large payloads and results are left out here (null); read the job itself for them."""
+    where = query.filter()
+    after = None if query.cursor is None else read_cursor(query.cursor)
+    offset = 0 if after else query.offset()
+    jobs, more = await parts.reader.page(where, size=query.size, offset=offset, after=after)
+    count = await parts.reader.count(where)
+    answer = {
+        "content": [views.job_view(job) for job in jobs],
+        "page": query.page,
+        "size": query.size,
+        "totalElements": count.jobs,
+        "totalIsEstimate": not count.exact,
+        "totalPages": -(-count.jobs // query.size),
+        "nextCursor": write_cursor(Position(jobs[-1].created_at, jobs[-1].id)) if more else None,
+    }
+    return _json(answer)
+
+
+@router.get("/statistics", summary="Figures over jobs", response_model=Statistics)
+async def statistics(span: Annotated[SpanQuery, Query()], parts: PartsOf) -> Response:
+    """Totals by status, type, priority and worker, success rate, average queue and run time, hourly throughput."""
+    return _json(statistics_view(await parts.reader.statistics(span.start, span.end)))
+
+
+@router.get("/{jobId}", summary="Read a job", response_model=views.JobView, responses=NOT_FOUND)
+async def get_job(job_id: JobIdOf, parts: PartsOf) -> Response:
+    """Return the job with its payload, result or error, and timings in milliseconds."""
+    return _json(views.job_view(await parts.reader.get(job_id)))
+
+
+@router.get("/{jobId}/events", summary="A job's timeline", response_model=list[views.EventView], responses=NOT_FOUND)
+async def job_events(job_id: JobIdOf, parts: PartsOf) -> Response:
+    """Return every transition of the job, oldest first."""
+    await parts.reader.get(job_id)
+    return _json([views.event_view(event) for event in await parts.events.of_job(job_id)])
+
+
+@router.get(
+    "/{jobId}/attempts", summary="A job's attempts", response_model=list[views.AttemptView], responses=NOT_FOUND
+)
+async def job_attempts(job_id: JobIdOf, parts: PartsOf) -> Response:
+    """Return every attempt with its worker, start, end, outcome and error, oldest first."""
+    await parts.reader.get(job_id)
+    return _json([views.attempt_view(attempt) for attempt in await parts.reader.attempts(job_id)])
+
+
+@router.post(
+    "/{jobId}/cancel",
+    summary="Cancel a job",
+    response_model=views.JobView,
+    responses={202: {"model": views.JobView, "description": "It runs; its worker is told"}} | NOT_FOUND | CONFLICT,
+)
+async def cancel_job(job_id: JobIdOf, parts: PartsOf) -> Response:
+    """Cancel a waiting job at once (200), or tell the worker of a running one (202)."""
+    status = await parts.jobs.cancel(job_id)
+    job = await parts.reader.get(job_id)
+    return _json(views.job_view(job), status=202 if status is Status.RUNNING else 200)
+
+
+@router.post("/{jobId}/retry", summary="Retry a job", response_model=views.JobView, responses=NOT_FOUND | CONFLICT)
+async def retry_job(job_id: JobIdOf, parts: PartsOf) -> Response:
+    """Run a failed, timed out or cancelled job again, in place: its history is kept, its attempt grows."""
+    parts.publisher.offer([await parts.jobs.retry(job_id)])
+    return _json(views.job_view(await parts.reader.get(job_id)))
+
+
+def _json(answer: object, *, status: int = 200) -> Response:
+    return Response(views.dumps(answer), status, media_type=JSON)

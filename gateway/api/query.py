@@ -1,0 +1,122 @@
+"""What clients may ask of lists and streams: query parameters, strict like bodies."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from distriqueue.core.job import Priority
+from distriqueue.core.states import Status
+from distriqueue.store.reads import JobFilter, Position
+from gateway.api.problems import invalid
+from gateway.hub import EVERYTHING, EventFilter
+
+MAX_OFFSET: Final = 100_000
+MAX_SIZE: Final = 100
+
+
+def _split(value: object) -> object:
+    """Read `a,b` and repeated parameters alike."""
+    if isinstance(value, list):
+        return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
+    return value
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain NUL characters")
+    return text
+
+
+StatusIn = Annotated[Status, BeforeValidator(lambda value: Status.parse(str(value)))]
+PriorityIn = Annotated[Priority, BeforeValidator(lambda value: Priority.parse(str(value)))]
+Text = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
+Texts = Annotated[list[Text], Field(max_length=50), BeforeValidator(_split)]
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+
+
+class JobListQuery(_Query):
+    """Filters and page of `GET /jobs`."""
+
+    status: Annotated[list[StatusIn], Field(max_length=50), BeforeValidator(_split)] = Field(
+        default=[], description="One or several, in any case."
+    )
+    priority: Annotated[list[PriorityIn], Field(max_length=50), BeforeValidator(_split)] = Field(
+        default=[], description="One or several, in any case."
+    )
+    type: Texts = Field(default=[], description="One or several.")
+    tag: Texts = Field(default=[], description="Jobs that have all of these.")
+    worker: Text | None = Field(default=None, description="The worker of the newest attempt.")
+    batch: UUID | None = None
+    created_from: AwareDatetime | None = Field(default=None, description="Created at or after.")
+    created_to: AwareDatetime | None = Field(default=None, description="Created before.")
+    q: Text | None = Field(default=None, description="Text in the type or error, or the start of an id.")
+    page: int = Field(default=0, ge=0, description="0-based; far pages go by `cursor`.")
+    size: int = Field(default=20, ge=1, le=MAX_SIZE)
+    cursor: Text | None = Field(default=None, description="`nextCursor` of the page before.")
+
+    def filter(self) -> JobFilter:
+        """What the list is narrowed to."""
+        return JobFilter(
+            statuses=tuple(self.status),
+            priorities=tuple(self.priority),
+            types=tuple(self.type),
+            tags=tuple(self.tag),
+            worker=self.worker,
+            batch=self.batch,
+            created_from=self.created_from,
+            created_to=self.created_to,
+            text=self.q or None,
+        )
+
+    def offset(self) -> int:
+        """How many jobs to skip; InvalidRequest when that would be slow."""
+        if self.page * self.size > MAX_OFFSET:
+            raise invalid([{"field": "page", "message": f"pages end at {MAX_OFFSET} jobs: go on with cursor"}])
+        return self.page * self.size
+
+
+class StreamQuery(_Query):
+    """Filters of `GET /jobs/stream`."""
+
+    job_id: UUID | None = None
+    batch: UUID | None = None
+    type: Texts = []
+    status: Annotated[list[StatusIn], Field(max_length=50), BeforeValidator(_split)] = []
+    last_event_id: Text | None = Field(default=None, description="As the header, for clients that cannot set one.")
+
+    def filter(self) -> EventFilter:
+        """Which events are wanted."""
+        wanted = EventFilter(self.job_id, self.batch, frozenset(self.type), frozenset(self.status))
+        return EVERYTHING if wanted == EVERYTHING else wanted
+
+
+class SpanQuery(_Query):
+    """A span of time."""
+
+    start: AwareDatetime = Field(default=datetime(1970, 1, 1, tzinfo=UTC), alias="from", description="At or after.")
+    end: AwareDatetime = Field(default=datetime(9999, 1, 1, tzinfo=UTC), alias="to", description="Before.")
+
+
+def write_cursor(position: Position) -> str:
+    """Spell a position as an opaque word."""
+    micros = round(position.created_at.timestamp() * 1_000_000)
+    return base64.urlsafe_b64encode(micros.to_bytes(8) + position.id.bytes).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Position:
+    """Read what `write_cursor` spelt; InvalidRequest for anything else."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        seconds, micros = divmod(int.from_bytes(raw[:8]), 1_000_000)
+        return Position(datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros), UUID(bytes=raw[8:]))
+    except (ValueError, OverflowError, OSError, binascii.Error):
+        message = "not a cursor of this server: use `nextCursor` of the page before"
+        raise invalid([{"field": "cursor", "message": message}]) from None

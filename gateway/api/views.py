@@ -1,0 +1,243 @@
+"""How jobs look on the wire: documented by models, written by orjson from the store's rows."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from distriqueue.core.job import Priority
+from distriqueue.core.states import Status
+from distriqueue.store.events import Event
+from distriqueue.store.jobs import NewJob, Stored
+from distriqueue.store.reads import Attempt, Job
+
+OPTIONS: Final = orjson.OPT_UTC_Z
+
+
+class View(BaseModel):
+    """What an answer looks like: camelCase."""
+
+    model_config = ConfigDict(alias_generator=to_camel, serialize_by_alias=True)
+
+
+class Links(View):
+    """Where to go on from a job."""
+
+    self: str
+    events: str
+    attempts: str
+    cancel: str
+    retry: str
+    stream: str
+
+
+class ErrorView(View):
+    """Why the newest attempt did not complete."""
+
+    message: str
+    type: str | None = None
+    traceback: str | None = None
+
+
+class JobView(View):
+    """A job."""
+
+    id: UUID
+    type: str
+    status: Status
+    priority: Priority
+    attempt: int
+    max_retries: int
+    failures: int
+    losses: int
+    execution_timeout: float
+    progress: float | None
+    worker_id: str | None
+    cancel_requested: bool
+    tags: list[str]
+    batch_id: UUID | None
+    payload: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    result: Any | None
+    error: ErrorView | None
+    created_at: datetime
+    schedule_at: datetime | None
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue_time_ms: float | None
+    execution_time_ms: float | None
+    total_duration_ms: float | None
+    links: Links
+
+
+class JobPage(View):
+    """A page of jobs, newest first."""
+
+    content: list[JobView]
+    page: int
+    size: int
+    total_elements: int
+    total_is_estimate: bool
+    total_pages: int
+    next_cursor: str | None
+
+
+class BatchAnswer(View):
+    """What became of a batch."""
+
+    batch_id: UUID
+    total_jobs: int
+    successful: int
+    failed: int
+    job_ids: list[UUID | None]
+    errors: list[dict[str, Any]]
+    submitted_at: datetime
+
+
+class AttemptView(View):
+    """One attempt of a job."""
+
+    attempt: int
+    worker_id: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    outcome: str
+    error: ErrorView | None
+
+
+class EventView(View):
+    """One transition of a job, or a step of its progress."""
+
+    id: int
+    job_id: UUID
+    status: Status
+    type: str
+    priority: Priority
+    attempt: int
+    worker_id: str | None
+    progress: float | None
+    timestamp: datetime
+
+
+def dumps(value: object) -> bytes:
+    """Return JSON; times as RFC 3339 UTC."""
+    return orjson.dumps(value, option=OPTIONS)
+
+
+def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
+    """Show a job that was just stored, from what was sent: no read after the write."""
+    return {
+        "id": job.id,
+        "type": job.type,
+        "status": stored.status,
+        "priority": job.priority,
+        "attempt": 1,
+        "maxRetries": job.max_retries,
+        "failures": 0,
+        "losses": 0,
+        "executionTimeout": job.execution_timeout_s,
+        "progress": None,
+        "workerId": None,
+        "cancelRequested": False,
+        "tags": job.tags,
+        "batchId": job.batch_id,
+        "payload": _raw(job.payload_json),
+        "metadata": _raw(job.metadata_json),
+        "result": None,
+        "error": None,
+        "createdAt": stored.created_at,
+        "scheduleAt": job.due_at,
+        "queuedAt": None,
+        "startedAt": None,
+        "finishedAt": None,
+        "queueTimeMs": None,
+        "executionTimeMs": None,
+        "totalDurationMs": None,
+        "links": _links(job.id),
+    }
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """Show a stored job."""
+    return {
+        "id": job.id,
+        "type": job.type,
+        "status": job.status,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "maxRetries": job.max_retries,
+        "failures": job.failures,
+        "losses": job.losses,
+        "executionTimeout": job.execution_timeout_s,
+        "progress": job.progress,
+        "workerId": job.worker_id,
+        "cancelRequested": job.cancel_requested,
+        "tags": job.tags,
+        "batchId": job.batch_id,
+        "payload": _raw(job.payload),
+        "metadata": _raw(job.metadata),
+        "result": _raw(job.result),
+        "error": _raw(job.error),
+        "createdAt": job.created_at,
+        "scheduleAt": job.due_at,
+        "queuedAt": job.queued_at,
+        "startedAt": job.started_at,
+        "finishedAt": job.finished_at,
+        "queueTimeMs": _ms(job.ready_at, job.started_at),
+        "executionTimeMs": _ms(job.started_at, job.finished_at),
+        "totalDurationMs": _ms(job.created_at, job.finished_at),
+        "links": _links(job.id),
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """Show one attempt."""
+    return {
+        "attempt": attempt.attempt,
+        "workerId": attempt.worker_id,
+        "startedAt": attempt.started_at,
+        "finishedAt": attempt.finished_at,
+        "outcome": attempt.outcome,
+        "error": _raw(attempt.error),
+    }
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """Show one event."""
+    return {
+        "id": event.seq,
+        "jobId": event.job_id,
+        "status": event.status,
+        "type": event.type,
+        "priority": event.priority,
+        "attempt": event.attempt,
+        "workerId": event.worker_id,
+        "progress": event.progress,
+        "timestamp": event.at,
+    }
+
+
+def _raw(text: str | None) -> orjson.Fragment | None:
+    return None if text is None else orjson.Fragment(text)
+
+
+def _ms(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None or end is None or end < start:
+        return None
+    return round((end - start).total_seconds() * 1000, 3)
+
+
+def _links(job_id: UUID) -> dict[str, str]:
+    home = f"/api/jobs/{job_id}"
+    return {
+        "self": home,
+        "events": f"{home}/events",
+        "attempts": f"{home}/attempts",
+        "cancel": f"{home}/cancel",
+        "retry": f"{home}/retry",
+        "stream": f"/api/jobs/stream?jobId={job_id}",
+    }

@@ -1,0 +1,38 @@
+"""What the routes work with; `app` builds it and hangs it on the application's state."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from distriqueue.core.ports import Broker
+from distriqueue.settings import GatewaySettings
+from distriqueue.store.database import Database
+from distriqueue.store.events import EventStore
+from distriqueue.store.jobs import JobStore
+from distriqueue.store.reads import JobReader
+from gateway.hub import Hub
+from gateway.intake import Intake
+from gateway.publisher import Publisher
+from gateway.reports import Reports
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The gateway's parts, one of each."""
+
+    settings: GatewaySettings
+    database: Database
+    broker: Broker
+    jobs: JobStore
+    reader: JobReader
+    events: EventStore
+    publisher: Publisher
+    intake: Intake
+    reports: Reports
+    hub: Hub
+
+
+def parts_of(request: Request) -> Parts:
+    """Return the parts of the application that serves this request."""
+    parts: Parts = request.app.state.parts
+    return parts

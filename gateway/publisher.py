@@ -1,0 +1,82 @@
+"""Sends dispatches to the broker as soon as their jobs are committed, and marks the confirmed ones `queued`.
+
+Best effort by design: what cannot be sent now stays `pending` in Postgres, and the leader's dispatcher sends it. So the
+queue here is bounded, and a broker that is down costs nothing but the try.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from distriqueue import failpoints
+from distriqueue.core.errors import StoreUnavailable
+from distriqueue.core.messages import Dispatch
+from distriqueue.core.ports import Broker
+from distriqueue.store.jobs import JobStore
+from distriqueue.telemetry import get_logger
+
+log = get_logger("publisher")
+
+BATCH: Final = 500
+QUEUE: Final = 20_000
+LOOPS: Final = 2
+
+
+class Publisher:
+    """A bounded queue of dispatches and the loops that empty it."""
+
+    def __init__(self, broker: Broker, store: JobStore) -> None:
+        self._broker = broker
+        self._store = store
+        self._queue: deque[Dispatch] = deque()
+        self._arrived = asyncio.Event()
+        self._stopping = False
+        self.left_to_dispatcher = 0
+        """Dispatches given up here since the start: the leader's dispatcher sends them."""
+
+    def offer(self, dispatches: Iterable[Dispatch]) -> None:
+        """Queue dispatches whose jobs are committed; what does not fit is left to the dispatcher."""
+        room = QUEUE - len(self._queue)
+        offered = list(dispatches)
+        self._queue.extend(offered[:room])
+        self._leave(len(offered) - room)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Send until `stop`; then send what is queued."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(LOOPS):
+                group.create_task(self._run_one())
+
+    def stop(self) -> None:
+        """Let `run` return once the queue is empty."""
+        self._stopping = True
+        self._arrived.set()
+
+    async def _run_one(self) -> None:
+        while True:
+            await self._arrived.wait()
+            while self._queue:
+                await self._send([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+            if self._stopping:
+                return
+            self._arrived.clear()
+
+    async def _send(self, batch: list[Dispatch]) -> None:
+        failpoints.hit("gateway.before_publish")
+        confirmed = [dispatch for dispatch, held in zip(batch, await self._broker.publish(batch), strict=True) if held]
+        self._leave(len(batch) - len(confirmed))
+        failpoints.hit("gateway.before_mark")
+        if not confirmed:
+            return
+        try:
+            await self._store.mark_queued(confirmed)
+        except StoreUnavailable as exc:
+            # They stay `pending` although sent; sent again, the second dispatch of each is refused by its claim.
+            log.warning("mark_queued_failed", jobs=len(confirmed), error=str(exc))
+
+    def _leave(self, dispatches: int) -> None:
+        if dispatches > 0:
+            self.left_to_dispatcher += dispatches
+            log.warning("left_to_dispatcher", jobs=dispatches)
