@@ -6,7 +6,7 @@ log.info("job_claimed", job_id=str(job_id), attempt=2)
 
 import logging
 import sys
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
@@ -24,9 +24,9 @@ def configure_logging(settings: LogSettings, *, service: str) -> None:
         _name_service(service),
     ]
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_tracebacks(), structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -50,7 +50,15 @@ def configure_logging(settings: LogSettings, *, service: str) -> None:
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of one part."""
-    return cast("structlog.stdlib.BoundLogger", structlog.stdlib.get_logger(name))
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def _tracebacks() -> structlog.processors.ExceptionRenderer:
+    """Render tracebacks without local variables: they hold payloads and secrets."""
+    return structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+    )
 
 
 def _name_service(service: str) -> Any:

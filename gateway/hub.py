@@ -174,14 +174,14 @@ def encode(event: Event) -> bytes:
         "job-update",
         orjson.dumps(
             {
-                "jobId": event.job_id,
+                "jobId": str(event.job_id),
                 "status": event.status,
                 "type": event.type,
                 "priority": event.priority,
                 "attempt": event.attempt,
                 "workerId": event.worker_id,
                 "progress": event.progress,
-                "batchId": event.batch_id,
+                "batchId": None if event.batch_id is None else str(event.batch_id),
                 "timestamp": event.at,
             },
             option=orjson.OPT_UTC_Z,

@@ -21,6 +21,14 @@ _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
+def command(
+    program: tuple[str, ...], death_signal: int, *, account: str | None = None, reach: bool = False
+) -> tuple[str, ...]:
+    """Return the argument list that runs the program as a child of the calling process."""
+    here = (sys.executable, "-I", "-S", __file__)
+    return (*here, str(int(death_signal)), str(os.getpid()), account or "-", "reach" if reach else "-", *program)
+
+
 def main(argv: list[str]) -> None:
     """Prepare this process as the arguments say and become the program."""
     signal, parent, account, capability = int(argv[0]), int(argv[1]), argv[2], argv[3]

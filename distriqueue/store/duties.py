@@ -1,7 +1,7 @@
-"""What the leader does to jobs: finds those that no gateway sent, wakes those that are due, ends those that are lost.
+"""What the leader does to jobs: finds what no gateway sent, wakes what is due, ends what is lost or overdue.
 
-Every write is fenced: it raises Fenced, and nothing of it counts, when a newer leader has claimed. All due times are the
-database's.
+Every write is fenced: it raises Fenced, and nothing of it counts, when a newer leader has claimed. All due times are
+the database's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,11 @@ SQL: Final = load("duties.sql")
 class Place:
     """Where in a lane a batch ended."""
 
-    ready_at: datetime = datetime.min.replace(tzinfo=UTC)
-    id: UUID = UUID(int=0)
+    ready_at: datetime
+    id: UUID
+
+
+START: Final = Place(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class DutyStore:
 
     async def stranded(self, after: Mapping[Priority, Place], *, older_than_s: float, limit: int) -> list[Stranded]:
         """Return pending jobs, the most urgent lane first, each lane from its place on."""
-        places = [after.get(lane, Place()) for lane in Priority]
+        places = [after.get(lane, START) for lane in Priority]
         rows = await self._database.fetch(
             SQL["stranded"],
             [lane.value for lane in Priority],

@@ -36,7 +36,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class _Barrier:
-    """Every number up to `seq` was drawn by a transaction below `xid`."""
+    """Every number up to `seq` was drawn by a transaction below `xid`: once all of those have ended, none is to come."""
 
     seq: int
     xid: int
@@ -58,19 +58,25 @@ class EventTail:
         if self.cursor is None:
             await self._settle()
             return []
-        return self._advance(self.cursor, await self._database.fetch(SQL["after"], self.cursor, limit))
+        rows = await self._database.fetch(SQL["after"], self.cursor, limit)
+        events = self._advance(self.cursor, rows)
+        if self.waits_for_gap and self._barrier is None:
+            self._barrier = await self._raise_barrier(rows[-1]["seq"])
+        return events
 
     async def _settle(self) -> None:
         row = (await self._database.fetch(SQL["newest"]))[0]
         if self._barrier is None:
-            self._barrier = _Barrier(row["seq"], row["xmax"])
-        self.waits_for_gap = row["xmin"] < self._barrier.xid
-        if not self.waits_for_gap:
+            self._barrier = await self._raise_barrier(row["seq"])
+        elif row["xmin"] >= self._barrier.xid:
             self.cursor = self._barrier.seq
+        self.waits_for_gap = self.cursor is None
+
+    async def _raise_barrier(self, seq: int) -> _Barrier:
+        return _Barrier(seq, (await self._database.fetch(SQL["next_xid"]))[0][0])
 
     def _advance(self, cursor: int, rows: Sequence[Any]) -> list[Event]:
-        xmin, xmax = rows[0]["xmin"], rows[0]["xmax"]
-        settled = self._barrier.seq if self._barrier and xmin >= self._barrier.xid else 0
+        settled = self._barrier.seq if self._barrier and rows[0]["xmin"] >= self._barrier.xid else 0
         self.waits_for_gap = False
         events: list[Event] = []
         for row in rows:
@@ -79,12 +85,12 @@ class EventTail:
                 break
             if seq != cursor + 1 and seq - 1 > settled:
                 self.waits_for_gap = True
-                if self._barrier is None or self._barrier.seq <= settled:
-                    self._barrier = _Barrier(rows[-1]["seq"], xmax)
                 break
             cursor = seq
             events.append(_event(row))
         self.cursor = cursor
+        if self._barrier is not None and cursor >= self._barrier.seq:
+            self._barrier = None
         return events
 
 

@@ -125,7 +125,14 @@ class EventView(View):
 
 def dumps(value: object) -> bytes:
     """Return JSON; times as RFC 3339 UTC."""
-    return orjson.dumps(value, option=OPTIONS)
+    return orjson.dumps(value, default=_uuid, option=OPTIONS)
+
+
+def _uuid(value: object) -> str:
+    """Spell the driver's own UUIDs, which orjson does not take for the standard library's."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not for the wire")
 
 
 def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:

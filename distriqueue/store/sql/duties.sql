@@ -10,7 +10,7 @@ SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.
  CROSS JOIN LATERAL (
        SELECT * FROM jobs
         WHERE jobs.status = 'pending' AND jobs.priority = lane.priority
-          AND jobs.ready_at >= lane.ready_at AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
+          AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
           AND jobs.ready_at < now() - make_interval(secs => $4)
         ORDER BY jobs.ready_at, jobs.id
         LIMIT $5) AS j

@@ -32,16 +32,17 @@ UPDATE jobs j
 RETURNING j.status
 
 -- name: retry
-WITH archived AS (
+WITH retried AS (
+    UPDATE jobs j
+       SET status = 'pending', attempt = j.attempt + 1, failures = 0, losses = 0, cancel_requested = false,
+           ready_at = now(), worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL
+      FROM jobs before
+     WHERE before.id = j.id AND j.id = $1 AND j.status IN ('failed', 'timeout', 'cancelled')
+    RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, before.attempt AS ended_attempt,
+              before.worker_id, before.started_at, before.finished_at, before.status AS outcome, before.error
+), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, finished_at, outcome, error)
-    SELECT id, attempt, worker_id, started_at, finished_at, status, error
-      FROM jobs
-     WHERE id = $1 AND status IN ('failed', 'timeout', 'cancelled') AND started_at IS NOT NULL
-       FOR UPDATE
-        ON CONFLICT (job_id, attempt) DO NOTHING
+    SELECT id, ended_attempt, worker_id, started_at, finished_at, outcome, error
+      FROM retried WHERE started_at IS NOT NULL
 )
-UPDATE jobs
-   SET status = 'pending', attempt = attempt + 1, failures = 0, losses = 0, cancel_requested = false, ready_at = now(),
-       worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL
- WHERE id = $1 AND status IN ('failed', 'timeout', 'cancelled')
-RETURNING id, attempt, type, priority, payload, execution_timeout_s
+SELECT id, attempt, type, priority, payload, execution_timeout_s FROM retried

@@ -13,8 +13,9 @@ INSERT INTO leadership_history (epoch, node, boot) VALUES ($1, $2, $3) ON CONFLI
 SELECT epoch FROM leadership
 
 -- name: end_others
--- A leader that froze in the middle of a transaction holds row locks, and SKIP LOCKED would hide those rows from the new one.
-SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) AS ended
+-- A leader that froze in the middle of a transaction holds row locks, and SKIP LOCKED would hide those rows
+-- from the new one. Waits until each is gone, half a second at most.
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 500)) AS ended
   FROM pg_stat_activity
  WHERE datname = current_database() AND usename = current_user
    AND starts_with(application_name, $1) AND application_name <> $2

@@ -45,7 +45,7 @@ COMMENT ON COLUMN jobs.ready_at IS 'when the job last became pending';
 -- Each index serves one query, named beside it. None leads with status: an UPDATE that checks `status IN (…)` must find
 -- its rows by id, and the planner cannot use an index whose predicate is narrower than the check.
 CREATE INDEX jobs_newest  ON jobs (created_at DESC, id DESC);                                 -- list
-CREATE INDEX jobs_pending ON jobs (priority, ready_at) WHERE status = 'pending';              -- dispatcher
+CREATE INDEX jobs_pending ON jobs (priority, ready_at, id) WHERE status = 'pending';          -- dispatcher
 CREATE INDEX jobs_due     ON jobs (due_at)    WHERE status IN ('scheduled', 'retrying');      -- scheduler
 CREATE INDEX jobs_queued  ON jobs (queued_at) WHERE status = 'queued';                        -- reconciler
 CREATE INDEX jobs_running ON jobs (worker_id) WHERE status = 'running';                       -- reaper

@@ -1,0 +1,181 @@
+"""The embedded stack: `up`, `down`, `status`."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from distriqueue.core.errors import BadSetting, Conflict
+from distriqueue.local import control
+from distriqueue.local.home import Home
+from distriqueue.local.logs import TerminalLines
+from distriqueue.local.plan import Options
+from distriqueue.local.run import run
+from distriqueue.local.state import Condition, Phase, ProcessState, Role, StackState
+from distriqueue.settings import PREFIX
+
+DEFAULT_HOME: Final = Path(".distriqueue")
+_HIGHEST_PORT: Final = 65_535
+_DATABASE_SCHEMES: Final = ("postgresql", "postgres")
+_BROKER_SCHEMES: Final = ("amqp", "amqps", *_DATABASE_SCHEMES)
+
+HomeOption = Annotated[Path, typer.Option(help="Directory of the stack: data, logs, state.", envvar=f"{PREFIX}HOME")]
+
+
+def up(
+    *,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 2,
+    orchestrators: Annotated[int, typer.Option(min=1, max=5, help="Orchestrator nodes; one so far.")] = 1,
+    gateways: Annotated[int, typer.Option(min=1, max=16, help="Gateway processes.")] = 1,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=_HIGHEST_PORT,
+            envvar=f"{PREFIX}GATEWAY_PORT",
+            help="Port of the gateway; orchestrators take the ports after it, further gateways those after them.",
+        ),
+    ] = 8080,
+    database_url: Annotated[
+        str | None,
+        typer.Option(envvar=f"{PREFIX}DATABASE_URL", help="Use this Postgres instead of starting one."),
+    ] = None,
+    broker_url: Annotated[
+        str | None,
+        typer.Option(envvar=f"{PREFIX}BROKER_URL", help="amqp://… for RabbitMQ; else the Postgres of the jobs."),
+    ] = None,
+    worker_app: Annotated[
+        str | None, typer.Option(metavar="MODULE:REGISTRY", help="Your handlers; the ones that ship if not given.")
+    ] = None,
+    worker_capacity: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Jobs that each worker runs at once (10 if not given).")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when the stack is ready, and leave it.")] = False,
+) -> None:
+    """Start a whole stack on this machine: Postgres, gateway, orchestrator, workers."""
+    _require_scheme("--database-url", database_url, _DATABASE_SCHEMES)
+    _require_scheme("--broker-url", broker_url, _BROKER_SCHEMES)
+    if orchestrators > 1:
+        raise BadSetting("--orchestrators: this version runs one node, a cluster of them comes with a later one")
+    options = Options(
+        home=str(home.absolute()),
+        port=port,
+        gateways=gateways,
+        orchestrators=orchestrators,
+        workers=workers,
+        worker_capacity=worker_capacity,
+        worker_app=worker_app,
+        database_url=database_url,
+        broker_url=broker_url,
+    )
+    if max(port for port, _ in options.wanted_ports()) > _HIGHEST_PORT:
+        raise BadSetting(f"--port {port} leaves no room for the ports after it: choose a lower one")
+    console = Console(highlight=False, soft_wrap=True)
+    if detach:
+        control.start(options, announce=console.print)
+        _summary(console, home)
+        return
+    lines = TerminalLines()
+    asyncio.run(run(options, lines=lines, announce=lines.announce))
+
+
+def down(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop the stack and wait until none of its processes is left; its data stays."""
+    console = Console(highlight=False, soft_wrap=True)
+    where = home.absolute()
+    if not where.is_dir() or not control.stop(Home.at(where), announce=console.print):
+        console.print(f"no stack runs in {where}")
+        return
+    console.print("stopped")
+
+
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the processes of the stack; the exit code is 1 when a stack runs and something of it does not."""
+    where = home.absolute()
+    current = control.view(Home.at(where)) if where.is_dir() else None
+    if as_json:
+        typer.echo(json.dumps(_as_json(where, current), indent=2))
+    else:
+        _show(Console(highlight=False, soft_wrap=True), where, current)
+    if current is not None and current.phase in {Phase.LOST, Phase.FAILED}:
+        raise typer.Exit(control.EXIT_FAILURE)
+
+
+def _require_scheme(option: str, url: str | None, schemes: tuple[str, ...]) -> None:
+    if url is not None and (urlsplit(url).scheme.partition("+")[0] not in schemes or not urlsplit(url).hostname):
+        raise BadSetting(f"{option} must be an address such as {schemes[0]}://user:password@host:port/name")
+
+
+def _summary(console: Console, home: Path) -> None:
+    current = control.view(Home.at(home.absolute()))
+    if current is None or current.phase is not Phase.READY:
+        raise Conflict(f"the stack in {home} was stopped just after its start: see `distriqueue status`")
+    _show(console, home.absolute(), current)
+
+
+def _show(console: Console, home: Path, current: StackState | None) -> None:
+    if current is None or (current.phase is Phase.STOPPED):
+        console.print(f"no stack runs in {home}")
+        return
+    console.print(f"stack {current.phase} in {home}")
+    if current.error:
+        console.print(f"error: {current.error}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "STATE", "PID", "PORT", "RESTARTS", "URL"):
+        table.add_column(heading)
+    for each in current.processes:
+        pid = str(each.process.pid) if each.process else "-"
+        colour = "green" if each.state is Condition.RUNNING else "yellow"
+        state = f"[{colour}]{each.state}[/{colour}]"
+        table.add_row(each.name, state, pid, str(each.port or "-"), str(each.restarts), each.url or "")
+    console.print(table)
+    gateways = current.of(Role.GATEWAY)
+    if gateways and gateways[0].url:
+        console.print(f"\nAPI  {gateways[0].url}/api      UI  {gateways[0].url}/api/swagger-ui.html")
+    console.print(f"logs {home / 'logs'}")
+
+
+def _as_json(home: Path, current: StackState | None) -> dict[str, Any]:
+    if current is None:
+        return {"state": str(Phase.STOPPED), "home": str(home), "processes": []}
+    return {
+        "state": str(current.phase),
+        "home": current.home,
+        "supervisor": current.supervisor.pid if current.supervisor.alive() else None,
+        "startedAt": current.started_at,
+        "databaseUrl": _without_password(current.database_url),
+        "brokerUrl": _without_password(current.broker_url),
+        "error": current.error,
+        "processes": [_process_as_json(each) for each in current.processes],
+    }
+
+
+def _process_as_json(each: ProcessState) -> dict[str, Any]:
+    return {
+        "role": str(each.role),
+        "name": each.name,
+        "pid": each.process.pid if each.process else None,
+        "port": each.port,
+        "state": str(each.state),
+        "url": each.url,
+        "restarts": each.restarts,
+        "startedAt": each.started_at,
+    }
+
+
+def _without_password(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    user = f"{parts.username}:***@" if parts.password else ""
+    host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    return urlunsplit(parts._replace(netloc=f"{user}{host}")) if parts.password else url
