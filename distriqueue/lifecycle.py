@@ -71,20 +71,20 @@ async def run_every(
             pause_s = max(interval_s, backoff_s(failures, _rng))
             log.warning("loop_backs_off", loop=name, failures=failures, pause_s=round(pause_s, 3), error=str(exc))
         if pause_s:
-            await _first(stop, wake, timeout_s=pause_s)
+            await first_of(stop, *([] if wake is None else [wake]), timeout_s=pause_s)
         else:
             await asyncio.sleep(0)
         if wake is not None:
             wake.clear()
 
 
-async def _first(stop: asyncio.Event, wake: asyncio.Event | None, *, timeout_s: float) -> None:
-    if wake is None:
-        await wait_for(stop, timeout_s)
+async def first_of(*events: asyncio.Event, timeout_s: float | None = None) -> None:
+    """Wait until one of the events is set, at most `timeout_s` seconds."""
+    if any(event.is_set() for event in events):
         return
     async with asyncio.TaskGroup() as group:
-        waits = [group.create_task(wait_for(event, timeout_s)) for event in (stop, wake)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        waits = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
 

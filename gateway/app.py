@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from distriqueue import __version__, broker
 from distriqueue.core.errors import BadSetting, StoreUnavailable
 from distriqueue.core.retry import backoff_s
-from distriqueue.lifecycle import run_every, wait_for
+from distriqueue.lifecycle import first_of, run_every, wait_for
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
 from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore, EventTail
@@ -83,8 +83,8 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
     """Run the loops behind the routes until `stop`; then finish what was accepted."""
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        tailing = group.create_task(run_every(hub_module.POLL_S, parts.hub.step, name="hub", stop=stop, wake=wake))
-        listening = group.create_task(_listen(parts.database, wake, stop))
+        group.create_task(run_every(hub_module.POLL_S, parts.hub.step, name="hub", stop=stop, wake=wake))
+        group.create_task(_listen(parts.database, wake, stop))
         committing = [group.create_task(each.run()) for each in (parts.intake.commits, parts.reports.commits)]
         group.create_task(parts.publisher.run())
         await stop.wait()
@@ -92,8 +92,6 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
         parts.reports.commits.stop()
         await asyncio.wait(committing)
         parts.publisher.stop()
-        for task in (tailing, listening):
-            task.cancel()
 
 
 def check_exposure(settings: GatewaySettings) -> None:
@@ -112,20 +110,15 @@ def check_exposure(settings: GatewaySettings) -> None:
 async def _listen(database: Database, wake: asyncio.Event, stop: asyncio.Event) -> None:
     failures = 0
     while not stop.is_set():
-        lost = asyncio.Event()
         try:
-            connection = await database.listen(CHANNEL, wake.set, lost)
+            async with database.listening(CHANNEL, wake.set) as lost:
+                failures = 0
+                wake.set()
+                await first_of(lost, stop)
         except StoreUnavailable as exc:
             failures += 1
             log.warning("listen_failed", failures=failures, error=str(exc))
             await wait_for(stop, backoff_s(failures, random.SystemRandom()))
-            continue
-        failures = 0
-        wake.set()
-        try:
-            await lost.wait()
-        finally:
-            connection.terminate()
 
 
 def _serve_documentation(app: FastAPI) -> None:

@@ -17,6 +17,7 @@ UNAVAILABLE: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -40,6 +41,8 @@ def translated() -> Any:
     except asyncpg.DataError:
         raise
     except UNAVAILABLE as exc:
+        if _was_cancelled(exc):
+            raise asyncio.CancelledError from exc
         raise StoreUnavailable(f"Postgres does not answer: {exc or type(exc).__name__}") from exc
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as exc:
         raise BadSetting(f"DISTRIQUEUE_DATABASE_URL: {exc}") from exc
@@ -47,6 +50,14 @@ def translated() -> Any:
         if getattr(exc, "sqlstate", None) == FENCED:
             raise Fenced(str(exc)) from exc
         raise
+
+
+def _was_cancelled(error: BaseException) -> bool:
+    """Tell whether this is the pool's failure to take back a connection whose user was cancelled (asyncpg #784)."""
+    context = error.__context__
+    while context is not None and not isinstance(context, asyncio.CancelledError):
+        context = context.__context__
+    return context is not None and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 class Database:
@@ -124,15 +135,21 @@ class Database:
             rows: list[Any] = await connection.fetch(statement, *arguments)
             return rows
 
-    async def listen(self, channel: str, notify: Callable[[], None], lost: asyncio.Event) -> Any:
-        """LISTEN on a connection of its own until it is lost; the caller closes it."""
+    @contextlib.asynccontextmanager
+    async def listening(self, channel: str, notify: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        """LISTEN on a connection of its own; yields an event that is set when the connection is lost."""
+        lost = asyncio.Event()
         with translated():
             connection = await asyncpg.connect(
                 self._url, timeout=self._timeout_s, server_settings={"application_name": f"listen:{channel}"}
             )
+        try:
             connection.add_termination_listener(lambda _connection: lost.set())
-            await connection.add_listener(channel, lambda *_: notify())
-            return connection
+            with translated():
+                await connection.add_listener(channel, lambda *_: notify())
+            yield lost
+        finally:
+            connection.terminate()
 
 
 async def again(run: Callable[[], Awaitable[T]], *, tries: int = 3) -> T:

@@ -1,6 +1,7 @@
 """What a client may say of a new job, and its way from JSON to `NewJob`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -114,7 +115,7 @@ def read_submission(body: object, *, where: str = "", batch_id: UUID | None = No
         payload_json=payload_json,
         max_retries=submission.max_retries,
         execution_timeout_s=float(submission.execution_timeout),
-        due_at=submission.schedule_at,
+        due_at=submission.schedule_at and submission.schedule_at.astimezone(UTC),
         batch_id=batch_id,
         tags=submission.tags,
         metadata_json=metadata_json,
