@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from distriqueue import __version__, broker
 from distriqueue.core.errors import BadSetting, StoreUnavailable
@@ -23,7 +21,7 @@ from distriqueue.store.reads import JobReader
 from distriqueue.store.reports import ReportStore
 from distriqueue.telemetry import get_logger
 from gateway import hub as hub_module
-from gateway.api import health, jobs, openapi, problems, status, stream, submit
+from gateway.api import documentation, health, jobs, openapi, problems, status, stream, submit
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.parts import Parts
@@ -51,7 +49,7 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     for module in (submit, status, stream, jobs):
         app.include_router(module.router, prefix="/api")
     app.include_router(health.router)
-    _serve_documentation(app)
+    documentation.install(app)
     return app
 
 
@@ -119,20 +117,3 @@ async def _listen(database: Database, wake: asyncio.Event, stop: asyncio.Event) 
             failures += 1
             log.warning("listen_failed", failures=failures, error=str(exc))
             await wait_for(stop, backoff_s(failures, random.SystemRandom()))
-
-
-def _serve_documentation(app: FastAPI) -> None:
-    async def api_docs() -> Response:
-        return JSONResponse(app.openapi())
-
-    async def swagger_ui() -> Response:
-        return get_swagger_ui_html(openapi_url="/api-docs", title="DistriQueue API")
-
-    async def home() -> Response:
-        return RedirectResponse("/swagger-ui.html")
-
-    for path in ("/api-docs", "/api/api-docs", "/v3/api-docs"):
-        app.add_api_route(path, api_docs, include_in_schema=False)
-    for path in ("/swagger-ui.html", "/api/swagger-ui.html"):
-        app.add_api_route(path, swagger_ui, include_in_schema=False)
-    app.add_api_route("/", home, include_in_schema=False)

@@ -1,7 +1,9 @@
 """The REST contract against a real gateway: answers, refusals, and what is left behind."""
 
 import asyncio
+import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -316,6 +318,21 @@ class TestReading:
     )
     async def test_documentation_and_metrics_answer(self, gateway: RunningGateway, path: str) -> None:
         assert (await gateway.client.get(path)).status_code == 200
+
+
+class TestDocumentation:
+    async def test_swagger_ui_needs_nothing_from_elsewhere(self, gateway: RunningGateway) -> None:
+        page = await gateway.client.get("/swagger-ui.html")
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        for reference in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+            assert reference.startswith("/")
+            assert (await gateway.client.get(reference)).status_code == 200, reference
+
+    def test_what_others_made_is_unchanged(self) -> None:
+        vendor = Path(__file__).parents[2].joinpath("gateway/vendor")
+        listed = dict(line.split("  ")[::-1] for line in vendor.joinpath("SHA256SUMS").read_text("utf-8").splitlines())
+        found = {path.relative_to(vendor).as_posix(): path for path in vendor.glob("*/*")}
+        assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()} == listed
 
 
 class TestStream:

@@ -1,0 +1,1 @@
+"""Front-end files that others made; see README.md beside this."""
