@@ -1,0 +1,51 @@
+"""The worker's composition root: settings in, a worker that runs until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from contextlib import AsyncExitStack
+
+from distriqueue.broker import connect
+from distriqueue.lifecycle import stop_signal
+from distriqueue.settings import BrokerSettings, WorkerSettings
+from workers.handlers.registry import Registry
+from workers.runtime.gateway import Gateways
+from workers.runtime.worker import Worker, WorkerConfig
+
+
+async def run(settings: WorkerSettings, broker_settings: BrokerSettings, registry: Registry) -> None:
+    """Run a worker until SIGTERM, SIGINT or an orchestrator's wish; a second signal ends the process at once."""
+    config = WorkerConfig(
+        worker_id=f"{settings.worker_id}.{secrets.token_hex(3)}",
+        capacity=settings.worker_capacity,
+        lanes=settings.worker_queues,
+        strict=settings.worker_strict,
+        drain_s=settings.worker_drain,
+        orchestrators=settings.orchestrator_urls,
+    )
+    async with AsyncExitStack() as stack:
+        stop = await stack.enter_async_context(stop_signal())
+        gateway = await stack.enter_async_context(Gateways(settings.gateway_url))
+        broker = await stack.enter_async_context(
+            connect(
+                broker_settings.broker_url.get_secret_value(),
+                publish_timeout_s=broker_settings.publish_timeout,
+            )
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        impatience = group.create_task(_let_second_signal_kill(stop))
+        await Worker(config, registry, broker, gateway, on_stuck=_exit_now).run(stop)
+        impatience.cancel()
+
+
+async def _let_second_signal_kill(stop: asyncio.Event) -> None:
+    """Python would make a KeyboardInterrupt of a second Ctrl-C, and wait for the handlers again."""
+    await stop.wait()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _exit_now() -> None:
+    logging.shutdown()
+    os._exit(0)

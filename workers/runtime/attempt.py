@@ -1,0 +1,85 @@
+"""One attempt in a slot: its clock, its end, and who may still change its mind about it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias, assert_never
+
+from distriqueue.core.messages import Dispatch, ReportStatus
+from workers.handlers.registry import Handler
+from workers.runtime.context import JobContext, ProgressSink
+from workers.runtime.outcome import CANCELLED, INTERRUPTED, RELEASED, Outcome, overdue
+from workers.runtime.recent import AttemptKey
+
+OnFree: TypeAlias = Callable[[float], None]
+"""Called once when the attempt leaves its slot, with the seconds that it ran."""
+
+
+class Stop(Enum):
+    """Why a running attempt is asked to stop."""
+
+    OVERDUE = "overdue"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """What the executor keeps of a running attempt. It ends once, and leaves its slot once, perhaps later."""
+
+    key: AttemptKey
+    dispatch: Dispatch
+    handler: Handler
+    on_free: OnFree
+    timeout_s: float
+    started_at: float
+    context: JobContext = field(init=False)
+    stop: Stop | None = None
+    ended: bool = False
+    """Its end is in the outbox."""
+    abandoned: bool = False
+    """It ended for us while its handler went on."""
+    in_slot: bool = True
+    began: bool = False
+    """Its handler has been called; a task cancelled before would never run at all."""
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    progress: tuple[float, str | None] = (0.0, None)
+    progress_at: float = float("-inf")
+    progress_due: bool = False
+
+    @classmethod
+    def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree) -> "Attempt":
+        """Put a dispatch into a slot; the handler may shorten its timeout."""
+        timeout_s = dispatch.execution_timeout_s
+        if handler.timeout_s is not None:
+            timeout_s = min(timeout_s, handler.timeout_s)
+        key = (dispatch.job_id, dispatch.attempt)
+        return cls(key, dispatch, handler, on_free, timeout_s, time.monotonic())
+
+    def open_context(self, sink: ProgressSink) -> None:
+        """Make what the handler sees."""
+        self.context = JobContext(
+            self.dispatch.job_id,
+            self.dispatch.attempt,
+            self.dispatch.type,
+            deadline=self.started_at + self.timeout_s,
+            sink=sink,
+        )
+
+    def settle(self, outcome: Outcome | None) -> Outcome:
+        """Return the end to report, from how the handler ended (None: it has not) and why it was told to stop."""
+        completed = outcome is not None and outcome.status is ReportStatus.COMPLETED
+        match self.stop:
+            case None:
+                return outcome or INTERRUPTED
+            case Stop.OVERDUE:
+                return overdue(self.timeout_s)
+            case Stop.CANCELLED:
+                return outcome if outcome is not None and completed else CANCELLED
+            case Stop.RELEASED:
+                return outcome if outcome is not None and completed else RELEASED
+            case _:
+                assert_never(self.stop)

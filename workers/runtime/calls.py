@@ -1,0 +1,45 @@
+"""Calling a handler: the one place where its exceptions are met, in the loop, in a thread and in a child process."""
+
+import asyncio
+
+import structlog
+from pydantic import ValidationError
+
+from distriqueue.core.messages import Dispatch
+from workers.handlers.registry import Handler
+from workers.runtime.context import JobContext
+from workers.runtime.outcome import HANDLER_ERRORS, INTERRUPTED, Outcome, completed, invalid_payload, raised
+
+
+async def call_async(handler: Handler, dispatch: Dispatch, context: JobContext) -> Outcome:
+    """Run an async handler to its end; INTERRUPTED when it was cancelled, by us or by itself."""
+    structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
+    try:
+        payload = handler.parse(dispatch.payload)
+    except ValidationError as exc:
+        return invalid_payload(exc)
+    except HANDLER_ERRORS as exc:  # a validator of the model is the handler's code too
+        return raised(exc)
+    try:
+        return completed(await handler.call(payload, context))
+    except asyncio.CancelledError:  # whoever cancels looks at what comes of it
+        return INTERRUPTED
+    except HANDLER_ERRORS as exc:
+        return raised(exc)
+
+
+def call_sync(handler: Handler, dispatch: Dispatch, context: JobContext) -> Outcome:
+    """Run a sync handler to its end."""
+    structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
+    try:
+        payload = handler.parse(dispatch.payload)
+    except ValidationError as exc:
+        return invalid_payload(exc)
+    except HANDLER_ERRORS as exc:  # a validator of the model is the handler's code too
+        return raised(exc)
+    try:
+        return completed(handler.call(payload, context))
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    except HANDLER_ERRORS as exc:
+        return raised(exc)

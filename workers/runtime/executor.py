@@ -1,0 +1,197 @@
+"""Runs accepted attempts, each in a slot, each with a clock, and puts its end into the outbox exactly once."""
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from distriqueue.core.job import JobId
+from distriqueue.core.messages import Answer, Dispatch, ReportStatus
+from distriqueue.lifecycle import wait_for
+from distriqueue.telemetry import get_logger
+from workers.handlers.registry import Registry
+from workers.runtime.attempt import Attempt, OnFree, Stop
+from workers.runtime.outcome import Outcome, clean, unknown_type
+from workers.runtime.pending import OnAnswer
+from workers.runtime.processes import ProcessRunner
+from workers.runtime.recent import AttemptKey, key_of
+from workers.runtime.runner import LoopRunner, Runner
+from workers.runtime.threads import ThreadRunner
+
+log = get_logger("worker.executor")
+
+PROGRESS_EVERY_S: Final = 0.25
+MAX_PROGRESS_MESSAGE_BYTES: Final = 500
+
+
+class Reports(Protocol):
+    """Where ends and progress go."""
+
+    def progress(self, key: AttemptKey, percent: float, message: str | None, on_answer: OnAnswer) -> None:
+        """Take the latest progress."""
+
+    def end(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Take the end."""
+
+
+class Executor:
+    """The slots. A handler that will not stop is abandoned: its end is reported, its slot given to another.
+
+    At most `capacity` handlers are abandoned that way; further ones keep their slots until they end, so that a
+    handler that hangs each time makes the worker idle and visible, and not ever larger.
+    """
+
+    def __init__(self, registry: Registry, reports: Reports, *, group: asyncio.TaskGroup, capacity: int) -> None:
+        self._registry = registry
+        self._reports = reports
+        self._capacity = capacity
+        self._loop = asyncio.get_running_loop()
+        self._attempts: dict[AttemptKey, Attempt] = {}
+        self._running = 0
+        self._abandoned = 0
+        self._ended = asyncio.Event()
+        self._runners: dict[str, Runner] = {
+            "async": LoopRunner(group, self._done),
+            "thread": ThreadRunner(self._done, keep=capacity),
+            "process": ProcessRunner(group, self._done, begun=self._start_clock),
+        }
+        self.used = 0
+        """Slots that are taken."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many handlers go on although their attempts have ended."""
+        return self._abandoned
+
+    def holds(self, key: AttemptKey) -> bool:
+        """Tell whether the attempt's handler still runs here."""
+        return key in self._attempts
+
+    def start(self, dispatch: Dispatch, on_free: OnFree) -> None:
+        """Run an accepted dispatch; `on_free` is called when it leaves its slot (a type without handler takes none)."""
+        handler = self._registry.get(dispatch.type)
+        if handler is None:
+            self._end(key_of(dispatch), dispatch, unknown_type(dispatch.type, self._registry.types))
+            return
+        attempt = Attempt.of(dispatch, handler, on_free)
+        attempt.open_context(lambda percent, message: self._progress(attempt, percent, message))
+        self._attempts[attempt.key] = attempt
+        self.used += 1
+        self._running += 1
+        if handler.kind != "process":
+            self._start_clock(attempt)
+        self._runners[handler.kind].start(attempt)
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop the job's attempt if it runs here; its end is `cancelled`, unless it completes first."""
+        for attempt in list(self._attempts.values()):
+            if attempt.key[0] == job_id:
+                self._stop(attempt, Stop.CANCELLED)
+
+    def release_all(self) -> None:
+        """Stop everything that runs, to be run elsewhere."""
+        for attempt in list(self._attempts.values()):
+            self._stop(attempt, Stop.RELEASED)
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Wait until every attempt has ended; False when some have not after `timeout_s` seconds."""
+        deadline = time.monotonic() + timeout_s
+        while self._running and (left_s := deadline - time.monotonic()) > 0:
+            self._ended.clear()
+            await wait_for(self._ended, left_s)
+        return not self._running
+
+    async def close(self) -> None:
+        """Free threads and child processes."""
+        for runner in self._runners.values():
+            await runner.close()
+
+    def _start_clock(self, attempt: Attempt) -> None:
+        attempt.timer = self._loop.call_later(attempt.timeout_s, self._stop, attempt, Stop.OVERDUE)
+
+    def _stop(self, attempt: Attempt, reason: Stop) -> None:
+        if attempt.ended or attempt.stop is not None:
+            return
+        attempt.stop = reason
+        attempt.context.cancelled.set()
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        runner = self._runners[attempt.handler.kind]
+        attempt.timer = self._loop.call_later(runner.grace_s(reason), self._abandon, attempt)
+        runner.stop(attempt)
+
+    def _done(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The handler has ended."""
+        del self._attempts[attempt.key]
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if attempt.abandoned:
+            self._abandoned -= 1
+            log.warning("handler_ended_late", **_ids(attempt.dispatch))
+        else:
+            self._finish(attempt, outcome)
+        self._leave_slot(attempt)
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """It was told to stop and goes on: end it for the gateway, and give its slot away while that is bearable."""
+        attempt.abandoned = True
+        self._abandoned += 1
+        log.error("handler_abandoned", abandoned=self._abandoned, kind=attempt.handler.kind, **_ids(attempt.dispatch))
+        self._finish(attempt, None)
+        if self._abandoned <= self._capacity:
+            self._leave_slot(attempt)
+
+    def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        attempt.ended = True
+        self._running -= 1
+        self._ended.set()
+        self._end(attempt.key, attempt.dispatch, attempt.settle(outcome))
+
+    def _end(self, key: AttemptKey, dispatch: Dispatch, outcome: Outcome) -> None:
+        if outcome.status is not ReportStatus.COMPLETED:
+            log.warning(
+                "attempt_ended",
+                status=outcome.status.value,
+                error_type=outcome.error_type,
+                error=outcome.error_message,
+                **_ids(dispatch),
+            )
+        self._reports.end(key, outcome)
+
+    def _leave_slot(self, attempt: Attempt) -> None:
+        if attempt.in_slot:
+            attempt.in_slot = False
+            self.used -= 1
+            attempt.on_free(time.monotonic() - attempt.started_at)
+
+    def _progress(self, attempt: Attempt, percent: float, message: str | None) -> None:
+        """Note the latest progress (from any thread) and see that it is sent soon."""
+        attempt.progress = (percent, message)
+        if not attempt.progress_due and not attempt.ended:
+            attempt.progress_due = True
+            self._loop.call_soon_threadsafe(self._send_progress, attempt)
+
+    def _send_progress(self, attempt: Attempt) -> None:
+        if attempt.ended:
+            return
+        now = time.monotonic()
+        wait_s = attempt.progress_at + PROGRESS_EVERY_S - now
+        if wait_s > 0:
+            self._loop.call_later(wait_s, self._send_progress, attempt)
+            return
+        attempt.progress_due = False
+        attempt.progress_at = now
+        percent, message = attempt.progress
+        if message is not None:
+            message = clean(message, MAX_PROGRESS_MESSAGE_BYTES)
+        self._reports.progress(attempt.key, percent, message, self._progress_answered)
+
+    def _progress_answered(self, key: AttemptKey, answer: str, _reason: str | None) -> None:
+        """A stale progress means that the attempt is no longer ours: stop what nobody waits for."""
+        attempt = self._attempts.get(key)
+        if answer == Answer.STALE and attempt is not None:
+            log.warning("attempt_lost", **_ids(attempt.dispatch))
+            self._stop(attempt, Stop.CANCELLED)
+
+
+def _ids(dispatch: Dispatch) -> dict[str, object]:
+    return {"job_id": str(dispatch.job_id), "attempt": dispatch.attempt, "job_type": dispatch.type}
