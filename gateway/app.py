@@ -48,7 +48,9 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     problems.install(app)
     for module in (submit, status, stream, jobs):
         app.include_router(module.router, prefix="/api")
-    app.include_router(health.router)
+    app.include_router(health.root)
+    app.include_router(health.actuator, prefix="/api")
+    app.include_router(health.actuator, include_in_schema=False)
     documentation.install(app)
     return app
 

@@ -17,3 +17,6 @@ def main() -> None:
         app(prog_name="distriqueue")
     except DistriQueueError as exc:
         sys.exit(report(exc))
+    except KeyboardInterrupt:
+        # A second Ctrl-C, or one in a command that has nothing to drain.
+        sys.exit(130)

@@ -16,17 +16,18 @@ from gateway.parts import Parts
 
 PROBE_S: Final = 2.0
 
-router: Final = APIRouter(tags=["operations"])
+actuator: Final = APIRouter(prefix="/actuator", tags=["operations"])
+root: Final = APIRouter(tags=["operations"])
 
 
-@router.get("/health/live", summary="Is the process alive?")
+@root.get("/health/live", summary="Is the process alive?")
 async def live() -> Response:
     """Answer as long as the event loop turns."""
     return Response(views.dumps({"status": "UP"}), media_type=JSON)
 
 
-@router.get("/actuator/health", summary="Can it serve?", responses={503: {"description": "DOWN"}})
-@router.get("/health/ready", summary="Can it serve?", responses={503: {"description": "DOWN"}})
+@actuator.get("/health", summary="Can it serve?", responses={503: {"description": "DOWN"}})
+@root.get("/health/ready", summary="Can it serve?", responses={503: {"description": "DOWN"}})
 async def ready(parts: PartsOf) -> Response:
     """UP while Postgres answers; a broker that is down only delays jobs, so it is shown but does not count."""
     database = await _probe(parts)
@@ -37,14 +38,14 @@ async def ready(parts: PartsOf) -> Response:
     return Response(views.dumps(body), 200 if up else 503, media_type=JSON)
 
 
-@router.get("/actuator/info", summary="Which version is this?")
+@actuator.get("/info", summary="Which version is this?")
 async def info() -> Response:
     """Return name and version."""
     return Response(views.dumps({"app": {"name": "distriqueue-gateway", "version": __version__}}), media_type=JSON)
 
 
-@router.get("/actuator/prometheus", summary="Metrics", response_class=Response)
-@router.get("/metrics", summary="Metrics", response_class=Response)
+@actuator.get("/prometheus", summary="Metrics", response_class=Response)
+@root.get("/metrics", summary="Metrics", response_class=Response)
 async def metrics() -> Response:
     """Return this process's metrics in Prometheus's text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

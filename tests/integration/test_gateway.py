@@ -314,7 +314,22 @@ class TestReading:
         assert sum(hour["finished"] for hour in figures["hourly"]) == 3
 
     @pytest.mark.parametrize(
-        "path", ["/api-docs", "/swagger-ui.html", "/actuator/info", "/actuator/prometheus", "/metrics"]
+        "path",
+        [
+            "/api-docs",
+            "/api/api-docs",
+            "/swagger-ui.html",
+            "/api/swagger-ui.html",
+            "/actuator/info",
+            "/api/actuator/info",
+            "/api/actuator/health",
+            "/actuator/health",
+            "/api/actuator/prometheus",
+            "/actuator/prometheus",
+            "/metrics",
+            "/health/live",
+            "/health/ready",
+        ],
     )
     async def test_documentation_and_metrics_answer(self, gateway: RunningGateway, path: str) -> None:
         assert (await gateway.client.get(path)).status_code == 200
