@@ -36,7 +36,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class _Barrier:
-    """Every number up to `seq` was drawn by a transaction below `xid`: once all of those have ended, none is to come."""
+    """Every number up to `seq` was drawn by a transaction below `xid`: when those have ended, none is to come."""
 
     seq: int
     xid: int

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-import re2  # type: ignore[import-untyped]
+import re2
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from distriqueue.core.errors import Discard

@@ -49,6 +49,7 @@ UPDATE workers SET state = 'UNRESPONSIVE'
 RETURNING id
 
 -- name: lost
+-- A claim is a sign of life too: what a silent worker claimed since is lost only when that is as long ago.
 WITH gone AS (
     SELECT j.id,
            CASE WHEN w.id IS NULL THEN 'was never heard'
@@ -57,7 +58,8 @@ WITH gone AS (
       FROM leadership l
       JOIN jobs j ON j.status = 'running' AND l.claimed_at <= $1::timestamptz - make_interval(secs => $2::float8)
       LEFT JOIN workers w ON w.id = j.worker_id
-     WHERE w.state IN ('UNRESPONSIVE', 'STOPPED')
+     WHERE w.state = 'STOPPED'
+        OR w.state = 'UNRESPONSIVE' AND j.started_at < $1::timestamptz - make_interval(secs => $2::float8)
         OR w.id IS NULL AND j.started_at < $1::timestamptz - make_interval(secs => $2::float8 + $3::float8)
      ORDER BY j.id
      LIMIT $5

@@ -1,0 +1,77 @@
+"""Sends dispatches and marks them `queued`, for the duties; never one that is on its way already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from distriqueue.core.errors import Fenced
+from distriqueue.core.messages import Dispatch
+from distriqueue.core.ports import Broker
+from distriqueue.store.jobs import JobStore
+
+MAX_UNMARKED: Final = 5_000
+
+_Key = tuple[UUID, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How many dispatches were offered to the broker, and how many it confirmed."""
+
+    offered: int
+    confirmed: int
+
+
+class Sender:
+    """One per process. If it dies between confirm and mark, a dispatch is sent twice, and the claim sorts that out."""
+
+    def __init__(self, broker: Broker, jobs: JobStore) -> None:
+        self._broker = broker
+        self._jobs = jobs
+        self._in_flight: set[_Key] = set()
+        self._unmarked: dict[_Key, Dispatch] = {}
+        """Confirmed by the broker while Postgres was away: to be marked, not to be sent again."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._broker.connected
+
+    async def send(self, dispatches: Sequence[Dispatch], *, epoch: int) -> Sent:
+        """Publish, and mark what was confirmed. Raises StoreUnavailable, Fenced."""
+        fresh = [each for each in dispatches if self._is_new(_key(each))]
+        keys = {_key(each) for each in fresh}
+        self._in_flight |= keys
+        try:
+            held = await self._broker.publish(fresh) if fresh else []
+            confirmed = [each for each, is_held in zip(fresh, held, strict=True) if is_held]
+            for each in confirmed[: MAX_UNMARKED - len(self._unmarked)]:
+                self._unmarked[_key(each)] = each
+        finally:
+            self._in_flight -= keys
+        await self.mark(epoch=epoch)
+        return Sent(len(fresh), len(confirmed))
+
+    async def mark(self, *, epoch: int) -> None:
+        """Mark what was confirmed and is not marked yet. Raises StoreUnavailable, Fenced."""
+        batch = list(self._unmarked.values())
+        if not batch:
+            return
+        try:
+            await self._jobs.mark_queued(batch, epoch=epoch)
+        except Fenced:
+            self._forget(batch)  # the next leader sends them again
+            raise
+        self._forget(batch)
+
+    def _is_new(self, key: _Key) -> bool:
+        return key not in self._in_flight and key not in self._unmarked
+
+    def _forget(self, batch: Sequence[Dispatch]) -> None:
+        for each in batch:
+            self._unmarked.pop(_key(each), None)
+
+
+def _key(dispatch: Dispatch) -> _Key:
+    return dispatch.job_id, dispatch.attempt
