@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import random
 import signal
 import socket
@@ -100,6 +101,18 @@ def listen(host: str, port: int, *, setting: str) -> socket.socket:
         bound.close()
         raise BadSetting(f"cannot serve on {host}:{port} ({exc.strerror}): free it or set {setting}") from exc
     return bound
+
+
+def require_loopback(host: str, *, insecure: bool, setting: str) -> None:
+    """Refuse to serve the world without keys: BadSetting unless the host is loopback or `insecure` says so."""
+    loopback = host == "localhost"
+    with contextlib.suppress(ValueError):
+        loopback = loopback or ipaddress.ip_address(host).is_loopback
+    if not loopback and not insecure:
+        raise BadSetting(
+            f"{setting}={host} would serve everyone, and there are no API keys:"
+            " serve on 127.0.0.1, or set DISTRIQUEUE_INSECURE=true behind a proxy that checks callers"
+        )
 
 
 async def serve(app: Any, bound: socket.socket, *, stop: asyncio.Event, drain_s: float = 10.0) -> None:

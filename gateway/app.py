@@ -1,16 +1,15 @@
 """The gateway's composition root."""
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
 
 from distriqueue import __version__, broker
-from distriqueue.core.errors import BadSetting, StoreUnavailable
+from distriqueue.core.errors import StoreUnavailable
 from distriqueue.core.retry import backoff_s
 from distriqueue.lifecycle import first_of, run_every, wait_for
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
@@ -92,19 +91,6 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
         parts.reports.commits.stop()
         await asyncio.wait(committing)
         parts.publisher.stop()
-
-
-def check_exposure(settings: GatewaySettings) -> None:
-    """Refuse to serve beyond loopback without keys; BadSetting says how to go on."""
-    loopback = settings.gateway_host == "localhost"
-    with suppress(ValueError):
-        loopback = loopback or ipaddress.ip_address(settings.gateway_host).is_loopback
-    if not loopback and not settings.insecure:
-        raise BadSetting(
-            f"DISTRIQUEUE_GATEWAY_HOST={settings.gateway_host} would serve everyone, and there are no API keys:"
-            " serve on 127.0.0.1, or set DISTRIQUEUE_INSECURE=true behind a proxy that checks callers"
-        )
-    log.warning("no_api_keys", serving=settings.gateway_host, insecure=settings.insecure)
 
 
 async def _listen(database: Database, wake: asyncio.Event, stop: asyncio.Event) -> None:

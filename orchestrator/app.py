@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import secrets
 import socket
 from typing import Final
 
 from distriqueue import broker, lifecycle
-from distriqueue.core.errors import BadSetting
 from distriqueue.settings import BrokerSettings, OrchestratorSettings, StoreSettings
 from distriqueue.store.database import Database
 from distriqueue.store.duties import DutyStore
@@ -37,7 +35,9 @@ STOP_S: Final = 10.0
 
 async def run(settings: OrchestratorSettings, store: StoreSettings, broker_settings: BrokerSettings) -> None:
     """Serve, lead and do the duties until SIGTERM or SIGINT; BadSetting when it cannot start."""
-    require_loopback(settings)
+    lifecycle.require_loopback(
+        settings.orchestrator_host, insecure=settings.insecure, setting="DISTRIQUEUE_ORCHESTRATOR_HOST"
+    )
     bound = lifecycle.listen(
         settings.orchestrator_host, settings.orchestrator_port, setting="DISTRIQUEUE_ORCHESTRATOR_PORT"
     )
@@ -90,20 +90,6 @@ async def _serve(parts: Parts, bound: socket.socket, stop: asyncio.Event) -> Non
         for task in late:
             log.warning("stop_is_late", task=task.get_name())
             task.cancel()
-
-
-def require_loopback(settings: OrchestratorSettings) -> None:
-    """Refuse to serve the world without keys: BadSetting unless the address is loopback or `insecure` is set."""
-    host = settings.orchestrator_host
-    if settings.insecure or host == "localhost":
-        return
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    raise BadSetting(
-        f"DISTRIQUEUE_ORCHESTRATOR_HOST: {host} is not a loopback address, and there are no keys to guard it; "
-        "set DISTRIQUEUE_INSECURE=true to serve it all the same"
-    )
 
 
 def _address(bound: socket.socket) -> str:

@@ -9,9 +9,9 @@ from typing import Final, Literal, Protocol
 from distriqueue import lifecycle
 from distriqueue.core.errors import Unavailable
 from distriqueue.core.retry import Uniform, backoff_s
+from distriqueue.lifecycle import first_of
 from distriqueue.store.leadership import LeadershipStore
 from distriqueue.telemetry import get_logger
-from orchestrator.waits import first_of
 
 log = get_logger("leadership")
 
@@ -131,7 +131,7 @@ class SoleLeadership:
 
     async def _until_lost(self, stop: asyncio.Event) -> None:
         while not (stop.is_set() or self._lost.is_set()):
-            await first_of((stop, self._lost), timeout_s=60.0)
+            await first_of(stop, self._lost, timeout_s=60.0)
 
     def _set(self, epoch: int | None) -> None:
         if epoch != self._epoch:

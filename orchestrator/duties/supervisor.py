@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 from distriqueue.core.errors import Fenced, Unavailable
 from distriqueue.core.retry import Uniform, backoff_s
+from distriqueue.lifecycle import first_of
 from distriqueue.telemetry import get_logger
 from orchestrator.cluster.leadership import Leadership
 from orchestrator.duties.duty import Duty, Outcome
-from orchestrator.waits import first_of
 
 log = get_logger("duties")
 
@@ -101,7 +101,7 @@ class Supervisor:
             epoch = self._leadership.epoch()
             pause_s = NOT_LEADING_S if epoch is None else await self._step(loop, epoch)
             if pause_s > 0:
-                await first_of((stop, loop.wake), timeout_s=max(pause_s, MIN_PAUSE_S))
+                await first_of(stop, loop.wake, timeout_s=max(pause_s, MIN_PAUSE_S))
             else:
                 await asyncio.sleep(0)
 

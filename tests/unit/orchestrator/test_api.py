@@ -11,7 +11,6 @@ from distriqueue.core.ports import Broker
 from distriqueue.settings import OrchestratorSettings
 from distriqueue.store.workers import WorkerStore
 from orchestrator import api
-from orchestrator.app import require_loopback
 from orchestrator.duties.supervisor import Supervisor
 from orchestrator.heartbeats import MAX_BODY_BYTES, HeartbeatsFirst
 from orchestrator.metrics import Metrics
@@ -114,14 +113,3 @@ async def test_prometheus_is_served_without_postgres(node: Node) -> None:
     assert "distriqueue_orchestrator_leader 1.0" in text
     assert "distriqueue_orchestrator_flush_seconds_count 1.0" in text
     assert "distriqueue_workers{" not in text
-
-
-@pytest.mark.parametrize(("host", "insecure"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
-def test_serves_loopback_or_when_told(host: str, insecure: bool) -> None:
-    require_loopback(OrchestratorSettings(orchestrator_host=host, insecure=insecure))
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])
-def test_refuses_to_serve_the_world(host: str) -> None:
-    with pytest.raises(BadSetting, match="DISTRIQUEUE_ORCHESTRATOR_HOST"):
-        require_loopback(OrchestratorSettings(orchestrator_host=host))
