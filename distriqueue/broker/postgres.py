@@ -10,7 +10,7 @@ from typing import Final
 from distriqueue.broker import postgres_sql as sql
 from distriqueue.broker.postgres_consumer import PostgresConsumer
 from distriqueue.broker.postgres_session import CALL_S, NUMBER, Connection, faults, session
-from distriqueue.broker.topology import LANES
+from distriqueue.broker.topology import LANES, RECONNECT_CAP_S
 from distriqueue.core.errors import BrokerUnavailable
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import Dispatch
@@ -130,7 +130,7 @@ class PostgresBroker:
                         await self._serve(connection)
                 except BrokerUnavailable as exc:
                     failures = 1 if was_up else failures + 1
-                    pause_s = backoff_s(failures, _rng)
+                    pause_s = backoff_s(failures, _rng, cap_s=RECONNECT_CAP_S)
                     log.warning("broker_unavailable", error=str(exc), failures=failures, retry_in_s=round(pause_s, 3))
                     self._give_up()
                     await wait_for(self._stop, pause_s)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from distriqueue.broker import postgres_sql as sql
 from distriqueue.broker.buffer import LaneBuffers
 from distriqueue.broker.postgres_session import CALL_S, NUMBER, Connection, session
-from distriqueue.broker.topology import LANES
+from distriqueue.broker.topology import LANES, RECONNECT_CAP_S
 from distriqueue.core.errors import BrokerUnavailable
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import Dispatch, UnreadableDispatch
@@ -107,7 +107,7 @@ class PostgresConsumer:
                     await self._one_session()
                 except BrokerUnavailable as exc:
                     failures = 1 if self.attached.is_set() else failures + 1
-                    pause_s = backoff_s(failures, _rng)
+                    pause_s = backoff_s(failures, _rng, cap_s=RECONNECT_CAP_S)
                     log.warning(
                         "broker_consumer_unavailable", error=str(exc), failures=failures, retry_in_s=round(pause_s, 3)
                     )

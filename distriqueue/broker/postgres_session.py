@@ -22,9 +22,11 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 # What may pass by itself or by an operator's hand: no connection, a server that starts, stops or is full, a wrong
 # password, a database or table that is not there yet, a deadlock. A statement that Postgres cannot read is not here.
+# InternalClientError is what asyncpg raises when the server is killed while it looks up the types of a new statement.
 TRANSIENT: Final = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

@@ -115,7 +115,7 @@ class RabbitMQBroker:
                     await self._one_session()
                 except BrokerUnavailable as exc:
                     failures = 1 if time.monotonic() - began_s > STEADY_S else failures + 1
-                    pause_s = backoff_s(failures, _rng)
+                    pause_s = backoff_s(failures, _rng, cap_s=topology.RECONNECT_CAP_S)
                     log.warning("broker_unavailable", error=str(exc), failures=failures, retry_in_s=round(pause_s, 3))
                     await wait_for(self._stop, pause_s)
         finally:

@@ -20,6 +20,7 @@ log = get_logger("broker")
 CONNECT_S: Final = 10.0
 CALL_S: Final = 5.0
 CLOSE_S: Final = 2.0
+"""Bounds of a connect, a call, and a polite goodbye."""
 HEARTBEAT_S: Final = 6
 """The client gives up after 3 × (HEARTBEAT_S + 1) seconds of silence, the server after 2 × HEARTBEAT_S."""
 
@@ -90,7 +91,7 @@ class Session:
         """Close a channel on purpose; what it left unsettled goes back to its queue."""
         self._channels.discard(channel)
         with faults():
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(CLOSE_S):
                 await channel.close()
 
     @property

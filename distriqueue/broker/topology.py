@@ -8,6 +8,9 @@ LANES: Final = tuple(Priority)
 EXCHANGE: Final = "jobs.exchange"
 DEAD_QUEUE: Final = "job.dead"
 
+RECONNECT_CAP_S: Final = 2.0
+"""Longest pause between two tries to connect: jobs wait for it."""
+
 DEAD_BOUND: Final = 100_000
 """Unreadable messages kept for a person to look at; the oldest go first."""
 
