@@ -1,6 +1,6 @@
 """Writes the documents that are generated from the code; `tests/unit/test_generated.py` fails when one drifts.
 
-    python -m distriqueue.generated
+python -m distriqueue.generated
 """
 
 from collections.abc import Mapping

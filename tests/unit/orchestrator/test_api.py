@@ -5,10 +5,9 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from distriqueue.core.errors import BadSetting, StoreUnavailable
+from distriqueue.core.errors import StoreUnavailable
 from distriqueue.core.job import new_job_id
 from distriqueue.core.ports import Broker
-from distriqueue.settings import OrchestratorSettings
 from distriqueue.store.workers import WorkerStore
 from orchestrator import api
 from orchestrator.duties.supervisor import Supervisor
