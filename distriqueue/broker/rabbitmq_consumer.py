@@ -31,7 +31,8 @@ class _Subscription:
     lane: Priority
     session: Session
     channel: aiormq.Channel
-    consumer_tag: str
+    consumer_tag: str = ""
+    """New at every subscribing: see `_subscribe`."""
     unsettled: dict[int, None] = field(default_factory=dict)
     """Delivery tags neither acked nor released, oldest first."""
 
@@ -50,6 +51,7 @@ class RabbitMQConsumer:
         self._turn = asyncio.Lock()
         self._paused = False
         self._closed = False
+        self._subscribed = 0
 
     def waiting(self, lane: Priority) -> int:
         """Return how many deliveries of the lane are at hand."""
@@ -79,7 +81,7 @@ class RabbitMQConsumer:
                     for lane in self._lanes:
                         channel = await session.channel()
                         await channel.basic_qos(prefetch_count=self._prefetch)
-                        subscription = _Subscription(lane, session, channel, f"{self._consumer_id}.{lane.queue}"[-255:])
+                        subscription = _Subscription(lane, session, channel)
                         self._subscriptions[lane] = subscription
                         if not self._paused:
                             await self._subscribe(subscription)
@@ -136,6 +138,10 @@ class RabbitMQConsumer:
         async def on_message(message: DeliveredMessage) -> None:
             await self._on_message(subscription, message)
 
+        # Never the same tag twice: what is still on its way under a cancelled one makes a channel of RabbitMQ before
+        # 3.10.9 and 3.11.1 crash (rabbitmq-server #5927), and with it the connection.
+        self._subscribed += 1
+        subscription.consumer_tag = f"{self._consumer_id}.{subscription.lane.queue}.{self._subscribed}"[-255:]
         await subscription.channel.basic_consume(
             subscription.lane.queue, on_message, consumer_tag=subscription.consumer_tag, timeout=CALL_S
         )

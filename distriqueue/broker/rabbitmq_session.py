@@ -62,13 +62,13 @@ class Session:
         address = URL(url)
         if "heartbeat" not in address.query:
             address = address.update_query(heartbeat=HEARTBEAT_S)
-        with faults():
-            connection = await aio_pika.connect(
-                address, timeout=CONNECT_S, client_properties={"connection_name": "distriqueue"}
-            )
+        # Not aio_pika.connect: what that leaves unclosed when it fails is closed by the garbage collector, in whatever
+        # thread, with a warning on stderr.
+        connection = aio_pika.Connection(address, client_properties={"connection_name": "distriqueue"})
         session = cls(number, connection)
         try:
             with faults():
+                await connection.connect(timeout=CONNECT_S)
                 async with asyncio.timeout(CONNECT_S):
                     await session._declare()
         except BaseException:

@@ -44,7 +44,8 @@ def refusal_of(type_: str, payload: dict[str, Any]) -> str:
 
 
 def test_the_seeds_job_ends_with_sum_15() -> None:
-    assert result_of("calculate", {"numbers": [1, 2, 3, 4, 5]}) == {"operation": "sum", "count": 5, "result": 15}
+    expected = {"operation": "sum", "count": 5, "result": 15, "sum": 15}
+    assert result_of("calculate", {"numbers": [1, 2, 3, 4, 5]}) == expected
 
 
 @pytest.mark.parametrize(
