@@ -67,7 +67,8 @@ def test_the_seeds_job_ends_with_sum_15() -> None:
 )
 def test_calculate(operation: str, numbers: list[Any], result: Any) -> None:
     found = result_of("calculate", {"operation": operation, "numbers": numbers})
-    assert found == {"operation": operation, "count": len(numbers), "result": result}
+    named = {} if isinstance(result, list | dict) else {operation: result}
+    assert found == {"operation": operation, "count": len(numbers), "result": result, **named}
 
 
 def test_calculate_sorts_downwards_too() -> None:
