@@ -17,6 +17,7 @@ usage() {
 ./build-run.sh              set up, start the stack in the background, run jobs through it, leave it running
 ./build-run.sh down         stop the stack; its data stays in .distriqueue
 ./build-run.sh test [ARGS]  run all tests; ARGS go to pytest
+./build-run.sh soak [ARGS]  the long tests that `test` leaves out
 ./build-run.sh check        lint, format, types, import rules
 ./build-run.sh bench        benchmarks (not in this version)
 ./build-run.sh docker       the stack in containers (not in this version)
@@ -256,6 +257,7 @@ case "${1:-start}" in
 start) start ;;
 down) down ;;
 test) shift && run_tests "$@" ;;
+soak) shift && run_tests -m soak "$@" ;;
 check) check ;;
 bench) fail "benchmarks are not in this version: they come with a later one" ;;
 docker) fail "containers are not in this version: they come with a later one; ./build-run.sh starts the stack without them" ;;

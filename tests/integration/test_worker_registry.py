@@ -220,5 +220,5 @@ async def test_a_wrong_setting_stops_the_start_with_its_name(database_url: str) 
     async with node(database_url, DISTRIQUEUE_ORCHESTRATOR_HOST="0.0.0.0") as (_, process):
         _, stderr = await asyncio.wait_for(process.communicate(), 10)
         assert process.returncode == 2
-        assert stderr.startswith(b"orchestrator: DISTRIQUEUE_ORCHESTRATOR_HOST: 0.0.0.0 is not a loopback address")
+        assert stderr.startswith(b"orchestrator: DISTRIQUEUE_ORCHESTRATOR_HOST=0.0.0.0 would serve everyone")
         assert stderr.count(b"\n") == 1
