@@ -18,6 +18,9 @@ from distriqueue.telemetry import get_logger
 log = get_logger("lifecycle")
 _rng = random.SystemRandom()
 
+DEAF_S = 20.0
+"""A peer that takes no byte for so long is cut off by the kernel: closing alone would wait for it to read the rest."""
+
 
 @contextlib.asynccontextmanager
 async def stop_signal() -> AsyncIterator[asyncio.Event]:
@@ -95,6 +98,8 @@ def listen(host: str, port: int, *, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # what is accepted here inherits it
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(DEAF_S * 1000))
     try:
         bound.bind((host, port))
     except OSError as exc:

@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
 
 from distriqueue.core.errors import StoreUnavailable
 from distriqueue.telemetry import get_logger
@@ -43,7 +45,16 @@ async def stream(
     """
     after = parse_event_id(query.last_event_id if last_event_id is None else last_event_id)
     await parts.hub.ready()
-    return EventSourceResponse(_frames(parts.hub, after, query.filter()), ping=PING_S, send_timeout=SEND_TIMEOUT_S)
+    return _Stream(_frames(parts.hub, after, query.filter()), ping=PING_S, send_timeout=SEND_TIMEOUT_S)
+
+
+class _Stream(EventSourceResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the client leaves, or takes nothing any more; the kernel ends the connection then."""
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            log.warning("sse_client_dropped", client=scope.get("client"), took_nothing_for_s=self.send_timeout)
 
 
 async def _frames(hub: Hub, after: int | None, wanted: EventFilter) -> AsyncIterator[bytes]:

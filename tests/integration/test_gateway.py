@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from distriqueue.core.job import new_job_id
@@ -416,6 +418,28 @@ class TestStream:
                     if len(names) == 2:
                         break
             assert names == ["connected", "reset"]
+
+    async def test_a_client_that_takes_nothing_is_cut_off(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.api.stream.SEND_TIMEOUT_S", 0.5)
+        monkeypatch.setattr("distriqueue.lifecycle.DEAF_S", 1.0)
+        async with running_gateway(database_url) as gateway:
+            await gateway.client.get("/health/live")
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                deaf.connect(("127.0.0.1", int(gateway.url.rpartition(":")[2])))
+                deaf.sendall(b"GET /api/jobs/stream?lastEventId=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+                for _ in range(20):  # more than the kernel's buffers hold
+                    await gateway.client.post("/api/jobs/batch", json=[{"type": "x" * 200}] * 1000)
+                here = deaf.getsockname()
+                async with asyncio.timeout(30):
+                    while gateway.parts.hub.clients or _is_held(here):  # noqa: ASYNC110 -- the kernel tells nobody
+                        await asyncio.sleep(0.05)
+
+
+def _is_held(client: tuple[str, int]) -> bool:
+    return any(each.raddr == client for each in psutil.Process().net_connections("tcp"))
 
 
 class TestOutage:
