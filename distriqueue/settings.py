@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -75,18 +76,67 @@ class GatewaySettings(_Settings):
     insecure: bool = Field(default=False, description="Serve beyond loopback although there are no API keys.")
 
 
-class OrchestratorSettings(_Settings):
+class DutySettings(_Settings):
+    """What the leader does by itself."""
+
+    requeue_after: float = Field(
+        default=15.0,
+        gt=0,
+        description="Seconds a job is queued, its lane in the broker being empty, until it is sent again.",
+    )
+    keep_events_days: float = Field(default=7.0, gt=0, description="Days that events are kept, for streams to resume.")
+    keep_completed_days: float = Field(default=30.0, gt=0, description="Days that completed jobs are kept.")
+    keep_cancelled_days: float = Field(default=30.0, gt=0, description="Days that cancelled jobs are kept.")
+    keep_failed_days: float = Field(default=90.0, gt=0, description="Days that failed and timed out jobs are kept.")
+    keep_statistics_days: float = Field(default=400.0, gt=0, description="Days that hourly figures are kept.")
+
+
+class OrchestratorSettings(DutySettings):
     """One node of the orchestrator cluster."""
 
     orchestrator_host: str = Field(default="127.0.0.1", description="Address to serve on.")
     orchestrator_port: int = Field(default=8081, ge=0, le=65535, description="Port to serve on.")
     node_id: str = Field(
-        default="orchestrator1", min_length=1, max_length=100, description="This node's name in the cluster."
+        default="orchestrator1",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="This node's name in the cluster.",
+    )
+    peers: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None,
+        description="All voters with the address of their election port, this node too:"
+        " `orchestrator1=http://10.0.0.1:9081,…`; one node alone needs none.",
+    )
+    cluster_name: str = Field(
+        default="distriqueue", min_length=1, max_length=100, description="Name that all nodes of a cluster share."
+    )
+    cluster_secret: SecretStr | None = Field(
+        default=None, description="What nodes authenticate each other by, 16 characters at least; for more than one."
+    )
+    data_dir: Path | None = Field(
+        default=None, description="Where this node keeps its term and vote, on a disk of its own; for more than one."
+    )
+    raft_host: str | None = Field(
+        default=None, description="Address to hear the other nodes on; that of the API if not given."
+    )
+    raft_port: int = Field(
+        default=0, ge=0, le=65535, description="Port to hear the other nodes on; 0: that of this node in the peers."
+    )
+    raft_heartbeat: float = Field(default=0.15, gt=0, le=5, description="Seconds between a leader's heartbeats.")
+    election_timeout: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Least seconds of silence before an election; drawn up to twice that. The same on every node.",
     )
     worker_timeout: float = Field(
         default=5.0, gt=0, description="Seconds without a heartbeat until a worker is unresponsive."
     )
     insecure: bool = Field(default=False, description="Serve beyond loopback although there are no API keys.")
+
+    @field_validator("peers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class WorkerSettings(_Settings):

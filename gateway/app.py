@@ -18,6 +18,8 @@ from distriqueue.store.events import EventStore, EventTail
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobReader
 from distriqueue.store.reports import ReportStore
+from distriqueue.store.routing import Routing, RoutingStore
+from distriqueue.store.statistics import StatisticsStore
 from distriqueue.telemetry import get_logger
 from gateway import hub as hub_module
 from gateway.api import documentation, health, jobs, openapi, problems, status, stream, submit
@@ -63,17 +65,19 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             broker.connect(dispatch.broker_url.get_secret_value(), publish_timeout_s=dispatch.publish_timeout)
         )
         job_store, events = JobStore(database), EventStore(database)
-        publisher = Publisher(connection, job_store)
+        routing = Routing(RoutingStore(database))
+        publisher = Publisher(connection, job_store, routing)
         yield Parts(
             settings=settings,
             database=database,
             broker=connection,
             jobs=job_store,
             reader=JobReader(database),
+            statistics=StatisticsStore(database),
             events=events,
             publisher=publisher,
             intake=Intake(job_store, publisher, max_waiting=settings.intake_queue),
-            reports=Reports(ReportStore(database), publisher),
+            reports=Reports(ReportStore(database, routing), publisher),
             hub=Hub(EventTail(database), events),
         )
 

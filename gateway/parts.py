@@ -10,6 +10,7 @@ from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobReader
+from distriqueue.store.statistics import StatisticsStore
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.publisher import Publisher
@@ -25,6 +26,7 @@ class Parts:
     broker: Broker
     jobs: JobStore
     reader: JobReader
+    statistics: StatisticsStore
     events: EventStore
     publisher: Publisher
     intake: Intake

@@ -14,6 +14,7 @@ from distriqueue.core.errors import StoreUnavailable
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.ports import Broker
 from distriqueue.store.jobs import JobStore
+from distriqueue.store.routing import Routing
 from distriqueue.telemetry import get_logger
 
 log = get_logger("publisher")
@@ -26,9 +27,10 @@ LOOPS: Final = 2
 class Publisher:
     """A bounded queue of dispatches and the loops that empty it."""
 
-    def __init__(self, broker: Broker, store: JobStore) -> None:
+    def __init__(self, broker: Broker, store: JobStore, routing: Routing) -> None:
         self._broker = broker
         self._store = store
+        self._routing = routing
         self._queue: deque[Dispatch] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
@@ -64,6 +66,9 @@ class Publisher:
             self._arrived.clear()
 
     async def _send(self, batch: list[Dispatch]) -> None:
+        batch = (await self._routing.fresh()).open(batch)  # jobs of a paused lane stay `pending` until it goes on
+        if not batch:
+            return
         failpoints.hit("gateway.before_publish")
         confirmed = [dispatch for dispatch, held in zip(batch, await self._broker.publish(batch), strict=True) if held]
         self._leave(len(batch) - len(confirmed))

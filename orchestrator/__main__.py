@@ -8,10 +8,11 @@ from distriqueue.core.errors import BadSetting
 from distriqueue.settings import BrokerSettings, LogSettings, OrchestratorSettings, StoreSettings
 from distriqueue.telemetry import configure_logging
 from orchestrator.app import run
+from orchestrator.cluster.storage import StorageFailed
 
 
 def main() -> int:
-    """Run until SIGTERM and return the exit code; 2: a setting is wrong."""
+    """Run until SIGTERM and return the exit code; 2: a setting is wrong, 1: the disk cannot be trusted."""
     code = 0
     try:
         configure_logging(LogSettings.load(), service="orchestrator")
@@ -19,6 +20,9 @@ def main() -> int:
     except* BadSetting as group:  # from the start itself, or from a loop that Postgres or the broker told so
         sys.stderr.write(f"orchestrator: {_first(group)}\n")
         code = 2
+    except* StorageFailed as group:
+        sys.stderr.write(f"orchestrator: {_first(group)}\n")
+        code = 1
     return code
 
 

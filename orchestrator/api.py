@@ -6,11 +6,22 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from distriqueue.core.errors import StoreUnavailable
 from orchestrator import metrics, problems
+from orchestrator.cluster.leadership import Figures
 from orchestrator.duties.supervisor import Report
 from orchestrator.parts import Parts
+
+
+class StepDown(BaseModel):
+    """An order to hand over; a body of JSON, so that no web page's form can give it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The next leader; the freshest node that reaches Postgres if not given."""
 
 
 def build(parts: Parts) -> FastAPI:
@@ -48,14 +59,49 @@ def build(parts: Parts) -> FastAPI:
             }
         )
 
+    @router.post("/cluster/step-down")
+    async def step_down(order: StepDown) -> Response:
+        """Hand leadership over, and answer once another node leads; 409 on a node that does not lead."""
+        former = parts.leadership.status().node
+        return _json({"node": former, "leader": await parts.leadership.step_down(order.to)})
+
+    @router.get("/raft/status")
+    async def raft_status() -> Response:
+        """Return the election's inner state, for whoever looks into a cluster that does not settle."""
+        status, counted = parts.leadership.status(), parts.leadership.figures()
+        return _json(
+            {
+                "node": status.node,
+                "role": status.role,
+                "term": status.term,
+                "leader": status.leader,
+                **counted.details,
+                "peers": [
+                    {
+                        "node": peer.node,
+                        "url": peer.url,
+                        "lastContactSeconds": peer.last_contact_s,
+                        "reachesStore": peer.reaches_store,
+                    }
+                    for peer in status.peers
+                ],
+                **_counts(counted),
+            }
+        )
+
     @router.get("/metrics")
     async def figures() -> Response:
         """Return the node's figures as JSON."""
         counts = await parts.workers.count()
+        status = parts.leadership.status()
         return _json(
             {
-                "node": parts.leadership.status().node,
+                "node": status.node,
+                "term": status.term,
                 "epoch": parts.leadership.epoch(),
+                "isLeader": status.role == "leader",
+                **_counts(parts.leadership.figures()),
+                "peerSilenceSeconds": {peer.node: peer.last_contact_s for peer in status.peers},
                 "duties": _duties(parts),
                 "heartbeats": {
                     "recording": parts.registry.is_recording,
@@ -89,6 +135,15 @@ def build(parts: Parts) -> FastAPI:
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     return app
+
+
+def _counts(counted: Figures) -> dict[str, Any]:
+    return {
+        "elections": counted.elections,
+        "electionsWon": counted.wins,
+        "fencedCommits": counted.fenced,
+        "requestsRefused": dict(counted.refused),
+    }
 
 
 def _duties(parts: Parts) -> dict[str, Any]:

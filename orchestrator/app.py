@@ -12,15 +12,28 @@ from distriqueue.store.database import Database
 from distriqueue.store.duties import DutyStore
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.leadership import LeadershipStore, duty_connections
+from distriqueue.store.retention import RetentionStore
+from distriqueue.store.routing import Routing, RoutingStore
+from distriqueue.store.schedules import ScheduleStore
+from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from orchestrator import api
-from orchestrator.cluster.leadership import SoleLeadership
+from orchestrator.cluster.election import Election, config_of
+from orchestrator.cluster.leadership import ClusterLeadership
+from orchestrator.cluster.membership import Membership
+from orchestrator.cluster.progress import Progress
+from orchestrator.cluster.storage import FileStorage, MemoryStorage, Storage
+from orchestrator.duties.cron import CronFires
 from orchestrator.duties.dispatcher import Dispatcher
+from orchestrator.duties.lanes import Lanes
 from orchestrator.duties.pruner import Pruner
 from orchestrator.duties.reaper import Reaper
+from orchestrator.duties.reconciler import Reconciler
+from orchestrator.duties.retention import Kept, Retention
 from orchestrator.duties.scheduler import Scheduler
 from orchestrator.duties.sender import Sender
+from orchestrator.duties.statistics import Statistics
 from orchestrator.duties.supervisor import Supervisor
 from orchestrator.heartbeats import HeartbeatsFirst
 from orchestrator.metrics import Metrics
@@ -31,6 +44,8 @@ log = get_logger("orchestrator")
 
 STOP_S: Final = 10.0
 """What a duty's last run and requests in flight get to end."""
+OPEN_RUNS_S: Final = 0.15
+"""What runs under way get before leadership is handed over; the next leader aborts what is still open then."""
 
 
 async def run(settings: OrchestratorSettings, store: StoreSettings, broker_settings: BrokerSettings) -> None:
@@ -41,10 +56,18 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
     bound = lifecycle.listen(
         settings.orchestrator_host, settings.orchestrator_port, setting="DISTRIQUEUE_ORCHESTRATOR_PORT"
     )
+    membership = Membership.of(settings)
+    membership.warn()
     with contextlib.closing(bound):
         async with contextlib.AsyncExitStack() as stack:
             stop = await stack.enter_async_context(lifecycle.stop_signal())
             boot = secrets.token_hex(8)
+            election = Election(
+                membership,
+                _storage(membership, stack),
+                config_of(heartbeat_s=settings.raft_heartbeat, election_timeout_s=settings.election_timeout),
+                boot=boot,
+            )
             # The duties have connections of their own: the next leader ends these, and heartbeats never wait for one.
             serving = await stack.enter_async_context(Database.open(store, application="distriqueue-orchestrator"))
             duties = await stack.enter_async_context(Database.open(store, application=duty_connections(boot)))
@@ -56,18 +79,33 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
             metrics = Metrics()
             workers = WorkerStore(serving)
             registry = Registry(workers, observer=metrics)
-            leadership = SoleLeadership(LeadershipStore(serving), node=settings.node_id, boot=boot)
-            sender = Sender(dispatch, JobStore(duties))
-            duty_store = DutyStore(duties)
+            progress = Progress(metrics)
+            leadership = ClusterLeadership(
+                LeadershipStore(serving),
+                election,
+                bound=_listen(membership, stack),
+                progressed_at=lambda: progress.at,
+                reaches_store=lambda: registry.is_recording,
+            )
+            metrics.watch(leadership)
+            sender = Sender(dispatch, JobStore(duties), Routing(RoutingStore(duties)))
+            duty_store, figures = DutyStore(duties), StatisticsStore(duties)
+            lanes = Lanes(duty_store, dispatch, leadership)
+            metrics.register(lanes)
             supervisor = Supervisor(
                 [
                     Dispatcher(duty_store, sender),
                     Scheduler(duty_store, sender),
+                    CronFires(ScheduleStore(duties), sender),
                     Reaper(duty_store, registry, worker_timeout_s=settings.worker_timeout),
+                    Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
+                    Statistics(figures),
+                    Retention(RetentionStore(duties), figures, Kept.of(settings)),
                     Pruner(WorkerStore(duties)),
+                    lanes,
                 ],
                 leadership,
-                observer=metrics,
+                observer=progress,
             )
             parts = Parts(leadership, supervisor, registry, workers, dispatch, metrics)
             log.info("orchestrator_starts", node=settings.node_id, boot=boot, address=_address(bound))
@@ -76,20 +114,43 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
 
 
 async def _serve(parts: Parts, bound: socket.socket, stop: asyncio.Event) -> None:
-    served = asyncio.Event()
+    served, quiet = asyncio.Event(), asyncio.Event()
     app = HeartbeatsFirst(api.build(parts), parts.registry)
     async with asyncio.TaskGroup() as group:
-        recording = group.create_task(parts.registry.run(served), name="registry")
+        supervisor = group.create_task(parts.supervisor.run(stop), name="supervisor")
         working = [
-            group.create_task(parts.leadership.run(stop), name="leadership"),
-            group.create_task(parts.supervisor.run(stop), name="supervisor"),
+            group.create_task(parts.registry.run(served), name="registry"),
+            group.create_task(parts.leadership.run(quiet), name="leadership"),
+            group.create_task(_quieten(supervisor, stop, quiet), name="quieten"),
+            supervisor,
         ]
         await lifecycle.serve(app, bound, stop=stop, drain_s=STOP_S)
         served.set()
-        _, late = await asyncio.wait([recording, *working], timeout=STOP_S)
+        _, late = await asyncio.wait(working, timeout=STOP_S)
         for task in late:
             log.warning("stop_is_late", task=task.get_name())
             task.cancel()
+
+
+async def _quieten(supervisor: asyncio.Task[None], stop: asyncio.Event, quiet: asyncio.Event) -> None:
+    """No duty starts after `stop`; give what runs a moment to commit before the next leader ends it."""
+    await stop.wait()
+    await asyncio.wait([supervisor], timeout=OPEN_RUNS_S)
+    quiet.set()
+
+
+def _storage(membership: Membership, stack: contextlib.AsyncExitStack) -> Storage:
+    if membership.data_dir is None:
+        return MemoryStorage()
+    opened = FileStorage.open(membership.data_dir, cluster=membership.cluster, node=membership.node)
+    return stack.enter_context(opened)
+
+
+def _listen(membership: Membership, stack: contextlib.AsyncExitStack) -> socket.socket | None:
+    if membership.address is None:
+        return None
+    host, port = membership.address
+    return stack.enter_context(contextlib.closing(lifecycle.listen(host, port, setting="DISTRIQUEUE_PEERS")))
 
 
 def _address(bound: socket.socket) -> str:

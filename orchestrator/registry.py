@@ -84,7 +84,10 @@ class Registry:
         self._heard[beat.worker_id] = beat
         cancel = self._learned.cancel.get(beat.worker_id)
         drain = beat.worker_id in self._learned.drain
-        return HeartbeatAnswer(cancel=list(cancel or ()), drain=drain) if cancel or drain else None
+        paused = self._learned.paused
+        if not (cancel or drain or paused):
+            return None
+        return HeartbeatAnswer(cancel=list(cancel or ()), drain=drain, paused=list(paused))
 
     async def flush(self) -> None:
         """Record what was heard since the last flush, even if nothing was; StoreUnavailable."""

@@ -2,7 +2,7 @@
 
 import typer
 
-from distriqueue.cli import services, stack
+from distriqueue.cli import cluster, services, stack
 
 app = typer.Typer(
     name="distriqueue",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
+app.add_typer(cluster.app, name="cluster")
 app.command()(services.migrate)
 app.command()(services.worker)
 app.command()(services.version)

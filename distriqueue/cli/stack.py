@@ -21,6 +21,7 @@ from distriqueue.settings import PREFIX
 
 DEFAULT_HOME: Final = Path(".distriqueue")
 _HIGHEST_PORT: Final = 65_535
+_CLUSTER_SIZES: Final = (1, 3, 5)
 _DATABASE_SCHEMES: Final = ("postgresql", "postgres")
 _BROKER_SCHEMES: Final = ("amqp", "amqps", *_DATABASE_SCHEMES)
 
@@ -30,7 +31,7 @@ HomeOption = Annotated[Path, typer.Option(help="Directory of the stack: data, lo
 def up(
     *,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 2,
-    orchestrators: Annotated[int, typer.Option(min=1, max=5, help="Orchestrator nodes; one so far.")] = 1,
+    orchestrators: Annotated[int, typer.Option(help="Orchestrator nodes: 1, 3 or 5.")] = 3,
     gateways: Annotated[int, typer.Option(min=1, max=16, help="Gateway processes.")] = 1,
     port: Annotated[
         int,
@@ -58,11 +59,11 @@ def up(
     home: HomeOption = DEFAULT_HOME,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the stack is ready, and leave it.")] = False,
 ) -> None:
-    """Start a whole stack on this machine: Postgres, gateway, orchestrator, workers."""
+    """Start a whole stack on this machine: Postgres, gateway, orchestrators, workers."""
     _require_scheme("--database-url", database_url, _DATABASE_SCHEMES)
     _require_scheme("--broker-url", broker_url, _BROKER_SCHEMES)
-    if orchestrators > 1:
-        raise BadSetting("--orchestrators: this version runs one node, a cluster of them comes with a later one")
+    if orchestrators not in _CLUSTER_SIZES:
+        raise BadSetting("--orchestrators must be 1, 3 or 5: an even number survives no more failures than one less")
     options = Options(
         home=str(home.absolute()),
         port=port,

@@ -43,6 +43,11 @@ class Home:
         """The data of Postgres."""
         return self.path / "postgres"
 
+    @property
+    def orchestrators(self) -> Path:
+        """The term and the vote of each orchestrator of several."""
+        return self.path / "orchestrators"
+
     def log_of(self, name: str) -> Path:
         """Return the log of one process."""
         return self.logs / f"{name}.log"

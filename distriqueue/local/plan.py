@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from distriqueue.local.child import Program
@@ -48,6 +49,15 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Raft:
+    """What several orchestrators elect a leader by: ports in a row, a common secret, a directory for each."""
+
+    first_port: int
+    secret: str
+    data: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The programs of the services; each tuple is a stage, started together once the former is ready."""
 
@@ -56,8 +66,10 @@ class Plan:
     workers: tuple[Program, ...]
 
 
-def plan(options: Options, *, env: Mapping[str, str], database_url: str, broker_url: str) -> Plan:
-    """Lay out the services on these addresses; `env` is what all of them inherit."""
+def plan(
+    options: Options, *, env: Mapping[str, str], database_url: str, broker_url: str, raft: Raft | None = None
+) -> Plan:
+    """Lay out the services on these addresses; `env` is what all of them inherit, `raft` for several orchestrators."""
     host = env.get(f"{PREFIX}GATEWAY_HOST") or LOOPBACK
     gateway_urls = tuple(f"http://{dialled(host)}:{port}" for port in options.gateway_ports())
     orchestrator_host = env.get(f"{PREFIX}ORCHESTRATOR_HOST") or LOOPBACK
@@ -87,7 +99,9 @@ def plan(options: Options, *, env: Mapping[str, str], database_url: str, broker_
             role=Role.ORCHESTRATOR,
             name=f"orchestrator{number}",
             argv=_module("orchestrator"),
-            env=shared | {f"{PREFIX}ORCHESTRATOR_PORT": str(port), f"{PREFIX}NODE_ID": f"orchestrator{number}"},
+            env=shared
+            | {f"{PREFIX}ORCHESTRATOR_PORT": str(port), f"{PREFIX}NODE_ID": f"orchestrator{number}"}
+            | _election(options, number, orchestrator_host, raft),
             port=port,
             url=url,
             ready=partial(answers, f"{url}/api/health"),
@@ -112,6 +126,19 @@ def dialled(host: str) -> str:
     """Return the address at which a server that listens on `host` is reached from here."""
     host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
     return f"[{host}]" if ":" in host else host
+
+
+def _election(options: Options, number: int, host: str, raft: Raft | None) -> dict[str, str]:
+    if raft is None:
+        return {}
+    names = [f"orchestrator{each}" for each in range(1, options.orchestrators + 1)]
+    peers = [f"{name}=http://{dialled(host)}:{port}" for port, name in enumerate(names, raft.first_port)]
+    return {
+        f"{PREFIX}PEERS": ",".join(peers),
+        f"{PREFIX}CLUSTER_SECRET": raft.secret,
+        f"{PREFIX}DATA_DIR": str(raft.data / names[number - 1]),
+        f"{PREFIX}RAFT_PORT": str(raft.first_port + number - 1),
+    }
 
 
 def _workers(options: Options, shared: Mapping[str, str]) -> tuple[Program, ...]:

@@ -17,8 +17,8 @@ from distriqueue.local import pids, postgres, state
 from distriqueue.local.control import clean_up
 from distriqueue.local.home import Home
 from distriqueue.local.logs import Lines
-from distriqueue.local.plan import Options, plan
-from distriqueue.local.ports import LOOPBACK, require_free
+from distriqueue.local.plan import Options, Raft, plan
+from distriqueue.local.ports import LOOPBACK, free_block, require_free
 from distriqueue.local.state import Phase, StackState
 from distriqueue.local.supervisor import StartFailed, Supervisor
 from distriqueue.settings import PREFIX
@@ -108,11 +108,24 @@ class _Stack:
             database_url = cluster.url()
         broker_url = self._options.broker_url or database_url
         self._record(database_url=database_url, broker_url=broker_url)
-        services = plan(self._options, env={**_inherited(), **mark}, database_url=database_url, broker_url=broker_url)
+        services = plan(
+            self._options,
+            env={**_inherited(), **mark},
+            database_url=database_url,
+            broker_url=broker_url,
+            raft=self._raft(),
+        )
         await supervisor.run(services.migrate)
         await supervisor.start(*services.control)
         if services.workers:
             await supervisor.start(*services.workers)
+
+    def _raft(self) -> Raft | None:
+        """Return what several nodes need; their ports may be others at every start, for all start together."""
+        count = self._options.orchestrators
+        if count == 1:
+            return None
+        return Raft(free_block(count), self._home.secret("cluster.secret"), self._home.orchestrators)
 
     def _record(self, **changes: object) -> None:
         processes = self._supervisor.processes() if self._supervisor else ()

@@ -1,10 +1,10 @@
-"""What the leader does to jobs: finds what no gateway sent, wakes what is due, ends what is lost or overdue.
+"""What the leader does to jobs: finds what no gateway sent or a broker lost, wakes what is due, ends what is overdue.
 
 Every write is fenced: it raises Fenced, and nothing of it counts, when a newer leader has claimed. All due times are
 the database's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ from distriqueue.store.jobs import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("duties.sql")
+_LANES: Final = [lane.value for lane in Priority]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Reaped:
 
 
 class DutyStore:
-    """The statements behind the dispatcher, the scheduler and the reaper."""
+    """The statements behind the dispatcher, the reconciler, the scheduler and the reaper."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,13 +71,32 @@ class DutyStore:
         places = [after.get(lane, START) for lane in Priority]
         rows = await self._database.fetch(
             SQL["stranded"],
-            [lane.value for lane in Priority],
+            _LANES,
             [place.ready_at for place in places],
             [place.id for place in places],
             older_than_s,
             limit,
         )
         return [Stranded(dispatch_of(row), Place(row["ready_at"], row["id"])) for row in rows]
+
+    async def queued_before(self, *, older_than_s: float) -> datetime | None:
+        """Return the moment so long ago if a job has been queued since before it, else None."""
+        rows = await self._database.fetch(SQL["queued_before"], older_than_s, _LANES)
+        return rows[0]["at"] if rows else None
+
+    async def take_back(
+        self, lanes: Collection[Priority], *, queued_before: datetime, limit: int, epoch: int
+    ) -> list[Dispatch]:
+        """Make jobs `pending` again that were queued in these lanes before then; return them, the oldest first."""
+        names = [lane.value for lane in lanes]
+        async with self._database.transaction(epoch=epoch) as connection:
+            rows = await connection.fetch(SQL["take_back"], names, queued_before, _LANES, limit)
+        return [dispatch_of(row) for row in sorted(rows, key=lambda row: (row["n"], row["queued_at"]))]
+
+    async def oldest_s(self) -> dict[Priority, float]:
+        """Return for how many seconds the oldest waiting job of each priority has waited; 0: none waits."""
+        rows = await self._database.fetch(SQL["oldest"], _LANES)
+        return {Priority(row["priority"]): max(row["waits_s"] or 0.0, 0.0) for row in rows}
 
     async def next_due_s(self) -> float | None:
         """Return in how many seconds the next job is due (≤ 0: now), None when none waits for a time."""

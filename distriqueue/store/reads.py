@@ -1,4 +1,4 @@
-"""Jobs as clients read them: one, a page by filters, its attempts, and figures over all."""
+"""Jobs as clients read them: one, a page by filters, its attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -142,10 +142,6 @@ class JobReader:
         plan = await self._database.fetch(f"EXPLAIN {text}", *arguments)
         estimate = int(plan[0][0].partition(" rows=")[2].partition(" ")[0])
         return Count(max(estimate, counted), exact=False)
-
-    async def statistics(self, created_from: datetime, created_to: datetime) -> list[Any]:
-        """Return figures over the jobs created in the span: rows of GROUPING SETS, see reads.sql."""
-        return await self._database.fetch(SQL["statistics"], created_from, created_to)
 
 
 def _listed() -> list[ColumnElement[Any]]:

@@ -15,6 +15,7 @@ from distriqueue.core.messages import Answer, Dispatch, Report, ReportAnswer, Re
 from distriqueue.core.states import TERMINAL
 from distriqueue.store.database import Database, again
 from distriqueue.store.jobs import dispatch_of
+from distriqueue.store.routing import Routing
 from distriqueue.store.statements import load
 
 SQL: Final = load("reports.sql")
@@ -31,10 +32,11 @@ class Applied:
 
 
 class ReportStore:
-    """Applies batches of reports."""
+    """Applies batches of reports; with a routing, claims of paused lanes are refused."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, routing: Routing | None = None) -> None:
         self._database = database
+        self._routing = routing
 
     async def apply(self, reports: Sequence[Report]) -> Applied:
         """Apply all in one transaction and answer each; raises StoreUnavailable, and then none counts."""
@@ -52,8 +54,15 @@ class ReportStore:
         releases = [i for i in order if reports[i].status is ReportStatus.RELEASED]
         ends = [i for i in order if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
         accepted: set[int] = set()
+        put_back: set[int] = set()
         released: list[Dispatch] = []
+        paused = (await self._routing.fresh()).paused if claims and self._routing is not None else frozenset()
         async with self._database.transaction() as connection:
+            if paused:
+                lanes = [lane.value for lane in paused]
+                rows = await connection.fetch(SQL["put_back"], *_keys([reports[i] for i in claims]), lanes)
+                put_back.update(claims[row["n"] - 1] for row in rows)
+                claims = [i for i in claims if i not in put_back]
             for name, part, columns in (
                 ("claim", claims, _keys),
                 ("progress", progress, _progress_columns),
@@ -67,15 +76,16 @@ class ReportStore:
                     accepted.add(releases[row["n"] - 1])
                     if row["status"] == "pending":
                         released.append(dispatch_of(row))
-            left = [i for i in range(len(reports)) if i not in accepted]
+            left = [i for i in range(len(reports)) if i not in accepted and i not in put_back]
             judged: dict[int, Any] = {}
             if left:
                 keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
                 judged = {left[row["n"] - 1]: row for row in await connection.fetch(SQL["judge"], *keys)}
-        answers = [
-            _answer(report, Answer.ACCEPTED) if i in accepted else judge(report, judged[i])
-            for i, report in enumerate(reports)
-        ]
+        answers = [_answer(report, Answer.ACCEPTED) for report in reports]
+        for i in put_back:
+            answers[i] = _answer(reports[i], Answer.REFUSED, "queue_paused")
+        for i, row in judged.items():
+            answers[i] = judge(reports[i], row)
         return Applied(answers, released)
 
 

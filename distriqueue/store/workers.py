@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
+from distriqueue.core.job import Priority
 from distriqueue.core.messages import Heartbeat
 from distriqueue.store.database import Database, again
 from distriqueue.store.statements import load
@@ -49,6 +50,8 @@ class Recorded:
     cancel: Mapping[str, Sequence[UUID]]
     """By worker: its running jobs that are to be cancelled."""
     drain: frozenset[str]
+    paused: tuple[Priority, ...] = ()
+    """Lanes that no worker is to take from."""
 
 
 class WorkerStore:
@@ -63,12 +66,15 @@ class WorkerStore:
         rows = await again(lambda: self._database.fetch(SQL["record"], *columns, MAX_COMMANDS))
         cancel: dict[str, list[UUID]] = {}
         drain = set()
+        paused = []
         for row in rows:
-            if row["job_id"] is not None:
+            if row["lane"] is not None:
+                paused.append(Priority(row["lane"]))
+            elif row["job_id"] is not None:
                 cancel.setdefault(row["worker_id"], []).append(row["job_id"])
             elif row["worker_id"] is not None:
                 drain.add(row["worker_id"])
-        return Recorded(rows[0]["at"], cancel, frozenset(drain))
+        return Recorded(rows[0]["at"], cancel, frozenset(drain), tuple(paused))
 
     async def page(self, *, after: str, limit: int) -> list[Mapping[str, Any]]:
         """Return the workers whose ids follow `after`, in order, with how many jobs each runs."""

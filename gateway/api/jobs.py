@@ -46,8 +46,13 @@ async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> 
 
 @router.get("/statistics", summary="Figures over jobs", response_model=Statistics)
 async def statistics(span: Annotated[SpanQuery, Query()], parts: PartsOf) -> Response:
-    """Totals by status, type, priority and worker, success rate, average queue and run time, hourly throughput."""
-    return _json(statistics_view(await parts.reader.statistics(span.start, span.end)))
+    """Totals by status, type, priority and worker, success rate, average queue and run time, hourly throughput.
+
+    At constant cost: from hourly sums, so the span is widened to whole hours. `total` and `byStatus` are of the jobs
+    that are stored and were created in it; all else is of what happened in it, to jobs that may be gone by now.
+    Without a span it is all time, but `byWorker` and `hourly`, which are then of the newest 24 hours.
+    """
+    return _json(statistics_view(await parts.statistics.read(span.start, span.end)))
 
 
 @router.get("/{jobId}", summary="Read a job", response_model=views.JobView, responses=NOT_FOUND)

@@ -35,6 +35,7 @@ def _no_nul(text: str) -> str:
 StatusIn = Annotated[Status, BeforeValidator(lambda value: Status.parse(str(value)))]
 PriorityIn = Annotated[Priority, BeforeValidator(lambda value: Priority.parse(str(value)))]
 Text = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
+SpanTime = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
 Texts = Annotated[list[Text], Field(max_length=50), BeforeValidator(_split)]
 
 
@@ -101,8 +102,8 @@ class StreamQuery(_Query):
 class SpanQuery(_Query):
     """A span of time."""
 
-    start: AwareDatetime = Field(default=datetime(1970, 1, 1, tzinfo=UTC), alias="from", description="At or after.")
-    end: AwareDatetime = Field(default=datetime(9999, 1, 1, tzinfo=UTC), alias="to", description="Before.")
+    start: SpanTime | None = Field(default=None, alias="from", description="At or after.")
+    end: SpanTime | None = Field(default=None, alias="to", description="Before.")
 
 
 def write_cursor(position: Position) -> str:

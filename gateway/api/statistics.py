@@ -1,16 +1,15 @@
-"""Figures over jobs, shaped from the store's grouping sets."""
+"""Figures over jobs, shaped from the store's."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
+from distriqueue.store.statistics import MAX_TAIL, Figures, Tally
 from gateway.api.views import View
-
-GROUPS: Final = ("status", "type", "priority", "worker_id", "hour")
 
 
 class Group(View):
-    """The jobs of one type, priority or worker."""
+    """The jobs of one type or priority, by when they were submitted and ended; a worker's attempts, by their start."""
 
     name: str
     total: int
@@ -21,16 +20,17 @@ class Group(View):
 
 
 class Hour(View):
-    """The jobs that finished in one hour."""
+    """What happened in one hour."""
 
     hour: datetime
+    submitted: int
     finished: int
     completed: int
     failed: int
 
 
 class Statistics(View):
-    """Figures over the jobs created in a span of time."""
+    """Figures over a span of time."""
 
     total: int
     by_status: dict[str, int]
@@ -41,50 +41,47 @@ class Statistics(View):
     by_priority: list[Group]
     by_worker: list[Group]
     hourly: list[Hour]
+    exact: bool
+    """False while too much waits to be summed up: no orchestrator leads, or it cannot keep up."""
 
 
-def statistics_view(rows: Iterable[Any]) -> dict[str, Any]:
-    """Sort the rows of `GROUPING SETS ((), (status), (type), (priority), (worker_id), (hour))` into one answer."""
-    overall: Any = None
-    sets: dict[str, list[Any]] = {name: [] for name in GROUPS}
-    for row in rows:
-        name = _grouped_by(row["absent"])
-        if name is None:
-            overall = row
-        elif row[name] is not None:
-            sets[name].append(row)
-    ended = overall["completed"] + overall["failed"]
+def statistics_view(figures: Figures) -> dict[str, Any]:
+    """Show the figures; hours and statuses with nothing in them are left out."""
+    overall = figures.overall
+    ended = overall.completed + overall.failed
     return {
-        "total": overall["jobs"],
-        "byStatus": {row["status"]: row["jobs"] for row in sets["status"]},
-        "successRate": overall["completed"] / ended if ended else None,
-        "averageQueueTimeMs": overall["queue_ms"],
-        "averageExecutionTimeMs": overall["execution_ms"],
-        "byType": _groups(sets["type"], "type"),
-        "byPriority": _groups(sets["priority"], "priority"),
-        "byWorker": _groups(sets["worker_id"], "worker_id"),
-        "hourly": [
-            {"hour": row["hour"], "finished": row["jobs"], "completed": row["completed"], "failed": row["failed"]}
-            for row in sorted(sets["hour"], key=lambda row: row["hour"])
-        ],
+        "total": sum(figures.stored.values()),
+        "byStatus": figures.stored,
+        "successRate": overall.completed / ended if ended else None,
+        "averageQueueTimeMs": overall.average_queue_ms,
+        "averageExecutionTimeMs": overall.average_run_ms,
+        "byType": _groups(figures.by_type),
+        "byPriority": _groups(figures.by_priority),
+        "byWorker": _groups(figures.by_worker),
+        "hourly": [_hour(hour, tally) for hour, tally in sorted(figures.by_hour.items())],
+        "exact": figures.behind < MAX_TAIL,
     }
 
 
-def _grouped_by(absent: int) -> str | None:
-    """Decode GROUPING(): a bit per column, first column highest, set when the row is not grouped by it."""
-    present = [name for bit, name in enumerate(reversed(GROUPS)) if not absent >> bit & 1]
-    return present[0] if present else None
-
-
-def _groups(rows: list[Any], name: str) -> list[dict[str, Any]]:
+def _groups(tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
     return [
         {
-            "name": row[name],
-            "total": row["jobs"],
-            "completed": row["completed"],
-            "failed": row["failed"],
-            "averageQueueTimeMs": row["queue_ms"],
-            "averageExecutionTimeMs": row["execution_ms"],
+            "name": name,
+            "total": tally.jobs,
+            "completed": tally.completed,
+            "failed": tally.failed,
+            "averageQueueTimeMs": tally.average_queue_ms,
+            "averageExecutionTimeMs": tally.average_run_ms,
         }
-        for row in sorted(rows, key=lambda row: (-row["jobs"], row[name]))
+        for name, tally in sorted(tallies.items(), key=lambda item: (-item[1].jobs, item[0]))
     ]
+
+
+def _hour(hour: datetime, tally: Tally) -> dict[str, Any]:
+    return {
+        "hour": hour,
+        "submitted": tally.jobs,
+        "finished": tally.completed + tally.failed + tally.cancelled,
+        "completed": tally.completed,
+        "failed": tally.failed,
+    }

@@ -1,6 +1,8 @@
 """`GET /jobs/stream`: every transition, live, as server-sent events."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
@@ -9,6 +11,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from distriqueue.core.errors import StoreUnavailable
+from distriqueue.lifecycle import DEAF_S
 from distriqueue.telemetry import get_logger
 from gateway.api.jobs import PartsOf
 from gateway.api.problems import Problem
@@ -55,6 +58,11 @@ class _Stream(EventSourceResponse):
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
             log.warning("sse_client_dropped", client=scope.get("client"), took_nothing_for_s=self.send_timeout)
+            # Not before it is cut off: to uvicorn, an end without that is a mistake of ours, and an error in the log.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * DEAF_S):
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
 
 
 async def _frames(hub: Hub, after: int | None, wanted: EventFilter) -> AsyncIterator[bytes]:

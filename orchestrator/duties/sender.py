@@ -1,4 +1,4 @@
-"""Sends dispatches and marks them `queued`, for the duties; never one that is on its way already."""
+"""Sends dispatches and marks them `queued`, for the duties; never one that is on its way, or whose lane rests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from distriqueue.core.errors import Fenced
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.ports import Broker
 from distriqueue.store.jobs import JobStore
+from distriqueue.store.routing import Routing
 
 MAX_UNMARKED: Final = 5_000
 
@@ -26,9 +27,10 @@ class Sent:
 class Sender:
     """One per process. If it dies between confirm and mark, a dispatch is sent twice, and the claim sorts that out."""
 
-    def __init__(self, broker: Broker, jobs: JobStore) -> None:
+    def __init__(self, broker: Broker, jobs: JobStore, routing: Routing | None = None) -> None:
         self._broker = broker
         self._jobs = jobs
+        self._routing = routing
         self._in_flight: set[_Key] = set()
         self._unmarked: dict[_Key, Dispatch] = {}
         """Confirmed by the broker while Postgres was away: to be marked, not to be sent again."""
@@ -40,6 +42,8 @@ class Sender:
 
     async def send(self, dispatches: Sequence[Dispatch], *, epoch: int) -> Sent:
         """Publish, and mark what was confirmed. Raises StoreUnavailable, Fenced."""
+        if self._routing is not None:
+            dispatches = (await self._routing.fresh()).open(dispatches)
         fresh = [each for each in dispatches if self._is_new(_key(each))]
         keys = {_key(each) for each in fresh}
         self._in_flight |= keys

@@ -39,8 +39,9 @@ class CommandLine:
         return subprocess.run(command, capture_output=True, text=True, env=env, timeout=100, check=False)
 
     def up(self, *more: str, port: int | None = None) -> "subprocess.CompletedProcess[str]":
-        """Start detached, and remember what runs then."""
-        done = self("up", "--detach", "--workers", "1", "--port", str(port or self.port), *more)
+        """Start detached, and remember what runs then; one orchestrator, unless told otherwise."""
+        nodes = () if "--orchestrators" in more else ("--orchestrators", "1")
+        done = self("up", "--detach", "--workers", "1", "--port", str(port or self.port), *nodes, *more)
         if done.returncode == 0:
             self.remember()
         return done
@@ -224,9 +225,12 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(distriqueue: Comman
 
 
 def test_ctrl_c_in_the_foreground_drains_workers_first(distriqueue: CommandLine) -> None:
-    command = [sys.executable, "-m", "distriqueue.cli", "up", "--workers", "1", "--port", str(distriqueue.port)]
+    command = [sys.executable, "-m", "distriqueue.cli", "up", "--workers", "1", "--orchestrators", "1", "--port"]
     with subprocess.Popen(
-        [*command, "--home", str(distriqueue.home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, str(distriqueue.port), "--home", str(distriqueue.home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as foreground:
         assert foreground.stdout is not None
         lines = iter(foreground.stdout.readline, "")

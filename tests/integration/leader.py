@@ -135,13 +135,13 @@ async def leading(url: str, *, broker_url: str | None = None) -> AsyncIterator[L
         broker.connect(broker_url or url, publish_timeout_s=5.0) as dispatch,
     ):
         if broker_url is None:
-            await _connected(dispatch)
+            await connected(dispatch)
         leader = Leader(database, dispatch, url)
         assert (await leader.leadership.claim(1, node="node1", boot=BOOT)).won
         yield leader
 
 
-async def _connected(dispatch: Broker) -> None:
+async def connected(dispatch: Broker) -> None:
     for _ in range(2000):  # the port has no signal for it
         if dispatch.connected:
             return

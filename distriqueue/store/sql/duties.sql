@@ -4,18 +4,71 @@
 
 -- name: stranded
 -- Lane by lane, the most urgent first, each from where the last batch left it: a backlog of one lane does not delay
--- the others, and what a broker refuses is not offered to it again before all else was.
+-- the others, and what a broker refuses is not offered to it again before all else was. Jobs of paused lanes wait.
+WITH routing AS MATERIALIZED (
+    SELECT ARRAY (SELECT lane FROM lane_controls WHERE paused) AS paused, EXISTS (SELECT 1 FROM routing_rules) AS rules
+)
 SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.ready_at
-  FROM unnest($1::text[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS lane(priority, ready_at, id, n)
+  FROM routing
+ CROSS JOIN unnest($1::text[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS lane(priority, ready_at, id, n)
  CROSS JOIN LATERAL (
        SELECT * FROM jobs
         WHERE jobs.status = 'pending' AND jobs.priority = lane.priority
           AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
           AND jobs.ready_at < now() - make_interval(secs => $4)
+          AND (routing.paused = '{}'
+               OR coalesce((SELECT rule.lane FROM routing_rules rule WHERE rule.type = jobs.type), jobs.priority)
+                  <> ALL (routing.paused))
         ORDER BY jobs.ready_at, jobs.id
         LIMIT $5) AS j
+ WHERE routing.rules OR lane.priority <> ALL (routing.paused)
  ORDER BY lane.n, j.ready_at, j.id
  LIMIT $5
+
+-- name: queued_before
+-- The moment $1 seconds ago, if a job has been queued since before it.
+SELECT before.at
+  FROM (SELECT now() - make_interval(secs => $1) AS at) AS before
+ WHERE EXISTS (SELECT 1
+                 FROM unnest($2::text[]) AS lane (priority)
+                CROSS JOIN LATERAL (SELECT 1 FROM jobs
+                                     WHERE jobs.status = 'queued' AND jobs.priority = lane.priority
+                                       AND jobs.queued_at < before.at
+                                     LIMIT 1) AS one)
+
+-- name: take_back
+-- Queued since before $2, in one of the lanes $1 (by rule, or by priority); the most urgent and longest queued first.
+WITH routing AS MATERIALIZED (
+    SELECT EXISTS (SELECT 1 FROM routing_rules) AS rules
+), lost AS (
+    SELECT one.id, one.queued_at, lane.n
+      FROM routing
+     CROSS JOIN unnest($3::text[]) WITH ORDINALITY AS lane (priority, n)
+     CROSS JOIN LATERAL (
+           SELECT id, queued_at FROM jobs
+            WHERE jobs.status = 'queued' AND jobs.priority = lane.priority AND jobs.queued_at < $2::timestamptz
+              AND (NOT routing.rules
+                   OR coalesce((SELECT rule.lane FROM routing_rules rule WHERE rule.type = jobs.type), jobs.priority)
+                      = ANY ($1::text[]))
+            ORDER BY jobs.queued_at
+            LIMIT $4
+              FOR UPDATE SKIP LOCKED) AS one
+     WHERE routing.rules OR lane.priority = ANY ($1)
+     ORDER BY lane.n, one.queued_at
+     LIMIT $4
+)
+UPDATE jobs j SET status = 'pending', queued_at = NULL
+  FROM lost
+ WHERE j.id = lost.id
+RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, lost.n, lost.queued_at
+
+-- name: oldest
+-- For how long the oldest job of each priority has waited, for the broker or in it.
+SELECT lane.priority, CAST(extract(epoch FROM now() - least(
+       (SELECT ready_at FROM jobs WHERE status = 'pending' AND priority = lane.priority ORDER BY ready_at LIMIT 1),
+       (SELECT queued_at FROM jobs WHERE status = 'queued' AND priority = lane.priority ORDER BY queued_at LIMIT 1))) AS float8)
+       AS waits_s
+  FROM unnest($1::text[]) AS lane (priority)
 
 -- name: next_due
 SELECT CAST(extract(epoch FROM min(due_at) - now()) AS float8) AS in_s

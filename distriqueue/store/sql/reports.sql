@@ -6,6 +6,16 @@ UPDATE jobs j SET status = 'running', worker_id = r.worker_id, started_at = now(
  WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status IN ('pending', 'queued')
 RETURNING r.n
 
+-- name: put_back
+-- While lanes are paused, before the claims: what would go through one is pending again, for the broker holds it no more.
+UPDATE jobs j SET status = 'pending', queued_at = NULL
+  FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
+  JOIN jobs waiting ON waiting.id = r.job_id
+  LEFT JOIN routing_rules rule ON rule.type = waiting.type
+ WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
+   AND coalesce(rule.lane, waiting.priority) = ANY ($4::text[])
+RETURNING r.n
+
 -- name: progress
 UPDATE jobs j SET progress = r.progress
   FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float4[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, progress, n)

@@ -11,11 +11,13 @@ WITH recorded AS (
        SET type = excluded.type, state = excluded.state, capacity = excluded.capacity, load = excluded.load,
            types = excluded.types, version = excluded.version, last_seen = now()
 )
-SELECT now() AS at, command.worker_id, command.job_id
+SELECT now() AS at, command.worker_id, command.job_id, command.lane
   FROM (SELECT 1) AS always LEFT JOIN (
-       (SELECT worker_id, id AS job_id FROM jobs WHERE status = 'running' AND cancel_requested LIMIT $8)
+       (SELECT worker_id, id AS job_id, NULL AS lane FROM jobs WHERE status = 'running' AND cancel_requested LIMIT $8)
        UNION ALL
-       (SELECT id, NULL FROM workers WHERE drain_requested AND state <> 'STOPPED' LIMIT $8)
+       (SELECT id, NULL, NULL FROM workers WHERE drain_requested AND state <> 'STOPPED' LIMIT $8)
+       UNION ALL
+       SELECT NULL, NULL, lane FROM lane_controls WHERE paused
        ) AS command ON true
 
 -- name: page

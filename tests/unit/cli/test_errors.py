@@ -13,7 +13,7 @@ from distriqueue.cli import main
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """Run the command as its console script does and return the exit code."""
-    for name in ("HOME", "GATEWAY_PORT", "DATABASE_URL", "BROKER_URL"):
+    for name in ("HOME", "GATEWAY_PORT", "DATABASE_URL", "BROKER_URL", "ORCHESTRATOR_URLS"):
         monkeypatch.delenv(f"DISTRIQUEUE_{name}", raising=False)
     monkeypatch.setattr(sys, "argv", ["distriqueue", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -28,7 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["up", "--port", "0"], "--port"),
         (["up", "--port", "65535"], "--port 65535 leaves no room for the ports after it: choose a lower one"),
         (["up", "--workers", "-1"], "--workers"),
-        (["up", "--orchestrators", "3"], "--orchestrators: this version runs one node"),
+        (["up", "--orchestrators", "2"], "--orchestrators must be 1, 3 or 5"),
         (["up", "--database-url", "mysql://h/d"], "--database-url must be an address such as postgresql://"),
         (["up", "--broker-url", "redis://h"], "--broker-url must be an address such as amqp://"),
         (["migrate"], "DISTRIQUEUE_DATABASE_URL: Field required"),
@@ -75,7 +75,23 @@ def test_where_no_stack_ran_status_and_down_say_so(
     for command in ("status", "down"):
         assert run(monkeypatch, command, "--home", home) == 0
         assert capsys.readouterr().out == f"no stack runs in {home}\n"
+    for command in ("status", "step-down"):
+        assert run(monkeypatch, "cluster", command, "--home", home) == 1
+        assert f"error: no stack runs in {home}: name its home by --home, or the nodes" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_not_settled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        assert run(monkeypatch, "cluster", "status", "--orchestrators", url, "-o", "json") == 1
+        said = json.loads(capsys.readouterr().out)
+        assert said == {"leader": None, "settled": False, "nodes": [{"url": url, "error": "does not answer"}]}
+        assert run(monkeypatch, "cluster", "step-down", "--orchestrators", url) == 1
+    assert "error: no node leads: see `distriqueue cluster status`" in capsys.readouterr().err
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,13 @@
 """Which processes a stack consists of."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from distriqueue.core.errors import Conflict
 from distriqueue.local import ports
-from distriqueue.local.plan import Options, dialled, plan
+from distriqueue.local.plan import Options, Raft, dialled, plan
 from distriqueue.local.state import Role
 
 
@@ -32,6 +33,25 @@ def test_services_are_tied_together_by_settings() -> None:
     assert worker.env["DISTRIQUEUE_GATEWAY_URL"] == "http://127.0.0.1:9000,http://127.0.0.1:9002"
     assert worker.env["DISTRIQUEUE_ORCHESTRATOR_URLS"] == "http://127.0.0.1:9001"
     assert worker.env["DISTRIQUEUE_BROKER_URL"] == "amqp://b"
+
+
+def test_three_orchestrators_know_each_other_and_share_a_secret_that_workers_do_not_see() -> None:
+    made = plan(
+        Options(home="h", port=9000, orchestrators=3),
+        env={},
+        database_url="postgresql://d",
+        broker_url="amqp://b",
+        raft=Raft(25_000, "a secret of the home", Path("h/orchestrators")),
+    )
+    first, _, third = made.control[1:]
+    assert first.env["DISTRIQUEUE_PEERS"] == third.env["DISTRIQUEUE_PEERS"]
+    assert first.env["DISTRIQUEUE_PEERS"].startswith("orchestrator1=http://127.0.0.1:25000,orchestrator2=")
+    assert third.env["DISTRIQUEUE_RAFT_PORT"] == "25002"
+    assert third.env["DISTRIQUEUE_CLUSTER_SECRET"] == "a secret of the home"
+    assert third.env["DISTRIQUEUE_DATA_DIR"] == "h/orchestrators/orchestrator3"
+    assert "DISTRIQUEUE_CLUSTER_SECRET" not in made.workers[0].env
+    urls = "http://127.0.0.1:9001,http://127.0.0.1:9002,http://127.0.0.1:9003"
+    assert made.workers[0].env["DISTRIQUEUE_ORCHESTRATOR_URLS"] == urls
 
 
 def test_a_worker_never_sees_the_jobs_database_of_a_rabbitmq_stack() -> None:

@@ -10,7 +10,7 @@ from distriqueue.core.errors import DistriQueueError
 from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.messages import Dispatch, Heartbeat
 from distriqueue.store.workers import Recorded
-from orchestrator.cluster.leadership import LeadershipStatus
+from orchestrator.cluster.leadership import Figures, LeadershipStatus
 from orchestrator.duties.duty import Outcome
 
 
@@ -103,6 +103,13 @@ class FakeLeadership:
     def status(self) -> LeadershipStatus:
         leads = self.held is not None
         return LeadershipStatus("node1", "leader" if leads else "follower", 1, self.held, None, established=leads)
+
+    def figures(self) -> Figures:
+        return Figures()
+
+    async def step_down(self, to: str | None = None) -> str:
+        self.become(None)
+        return to or "node2"
 
     async def run(self, stop: asyncio.Event) -> None:
         await stop.wait()

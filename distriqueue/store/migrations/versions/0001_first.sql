@@ -22,6 +22,8 @@ CREATE TABLE jobs (
     started_at          timestamptz,
     finished_at         timestamptz,
     batch_id            uuid,
+    schedule_name       text,
+    schedule_fire_at    timestamptz,
     tags                text[] NOT NULL DEFAULT '{}',
     metadata            json,
     payload             json NOT NULL,
@@ -34,23 +36,29 @@ CREATE TABLE jobs (
     CONSTRAINT waiting_has_a_due_time
         CHECK (status NOT IN ('scheduled', 'retrying') OR due_at IS NOT NULL),
     CONSTRAINT only_completed_has_a_result
-        CHECK (result IS NULL OR status = 'completed')
+        CHECK (result IS NULL OR status = 'completed'),
+    CONSTRAINT a_schedules_job_has_its_fire_time
+        CHECK ((schedule_name IS NULL) = (schedule_fire_at IS NULL))
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 COMMENT ON COLUMN jobs.attempt IS 'fencing token: grows on every retry, loss, release and client retry';
 COMMENT ON COLUMN jobs.failures IS 'attempts charged against max_retries';
 COMMENT ON COLUMN jobs.losses IS 'attempts lost with their worker';
 COMMENT ON COLUMN jobs.ready_at IS 'when the job last became pending';
+COMMENT ON COLUMN jobs.schedule_name IS 'the cron schedule that made the job; it may be gone by now';
 
 -- Each index serves one query, named beside it. None leads with status: an UPDATE that checks `status IN (…)` must find
 -- its rows by id, and the planner cannot use an index whose predicate is narrower than the check.
 CREATE INDEX jobs_newest  ON jobs (created_at DESC, id DESC);                                 -- list
 CREATE INDEX jobs_pending ON jobs (priority, ready_at, id) WHERE status = 'pending';          -- dispatcher
 CREATE INDEX jobs_due     ON jobs (due_at)    WHERE status IN ('scheduled', 'retrying');      -- scheduler
-CREATE INDEX jobs_queued  ON jobs (queued_at) WHERE status = 'queued';                        -- reconciler
+CREATE INDEX jobs_queued  ON jobs (priority, queued_at) WHERE status = 'queued';              -- reconciler
 CREATE INDEX jobs_running ON jobs (worker_id) WHERE status = 'running';                       -- reaper
 CREATE INDEX jobs_cancel  ON jobs (worker_id) WHERE status = 'running' AND cancel_requested;  -- heartbeats
 CREATE INDEX jobs_batch   ON jobs (batch_id)  WHERE batch_id IS NOT NULL;                     -- batch
+-- One job per schedule and fire time, whatever leaders do; and which of them are not over, for `overlap = 'skip'`.
+CREATE UNIQUE INDEX jobs_fire ON jobs (schedule_name, schedule_fire_at) WHERE schedule_name IS NOT NULL;  -- cron
+CREATE INDEX jobs_fire_open ON jobs (schedule_name) WHERE schedule_name IS NOT NULL AND finished_at IS NULL;  -- cron
 
 -- The legal steps, generated from distriqueue/core/states.py and tested against it.
 CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -99,12 +107,18 @@ CREATE TABLE events (
     job_id    uuid NOT NULL,
     attempt   integer NOT NULL,
     status    text NOT NULL,
+    was       text,
     type      text NOT NULL,
     priority  text NOT NULL,
     worker_id text,
     progress  real,
-    batch_id  uuid
+    took_ms   real,
+    batch_id  uuid,
+    created_at timestamptz NOT NULL
 );
+COMMENT ON COLUMN events.was IS 'the status before; NULL for a new job, and the same for progress';
+COMMENT ON COLUMN events.took_ms IS 'into running: how long the job was ready before; out of it: how long the attempt ran';
+COMMENT ON COLUMN events.created_at IS 'when the job was created';
 CREATE INDEX events_job ON events (job_id, seq);                                              -- timeline
 
 -- Up to here events may have been deleted by age: a cursor below it cannot be resumed without loss.
@@ -116,16 +130,20 @@ INSERT INTO event_floor (seq) VALUES (0);
 
 CREATE FUNCTION record_submitted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO events (job_id, attempt, status, type, priority, batch_id)
-    SELECT id, attempt, status, type, priority, batch_id FROM submitted;
+    INSERT INTO events (job_id, attempt, status, type, priority, batch_id, created_at)
+    SELECT id, attempt, status, type, priority, batch_id, created_at FROM submitted;
     IF FOUND THEN PERFORM pg_notify('distriqueue_events', ''); END IF;
     RETURN NULL;
 END $$;
 
 CREATE FUNCTION record_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO events (job_id, attempt, status, type, priority, worker_id, progress, batch_id)
-    SELECT n.id, n.attempt, n.status, n.type, n.priority, n.worker_id, n.progress, n.batch_id
+    INSERT INTO events (job_id, attempt, status, was, type, priority, worker_id, progress, took_ms, batch_id, created_at)
+    SELECT n.id, n.attempt, n.status, o.status, n.type, n.priority, n.worker_id, n.progress,
+           CASE WHEN n.status = o.status THEN NULL
+                WHEN n.status = 'running' THEN 1000 * extract(epoch FROM n.started_at - n.ready_at)
+                WHEN o.status = 'running' THEN 1000 * extract(epoch FROM now() - o.started_at) END,
+           n.batch_id, n.created_at
       FROM after n JOIN before o ON o.id = n.id
      WHERE n.status <> o.status OR n.progress IS DISTINCT FROM o.progress AND n.progress IS NOT NULL;
     IF FOUND THEN PERFORM pg_notify('distriqueue_events', ''); END IF;
@@ -136,6 +154,104 @@ CREATE TRIGGER jobs_submitted AFTER INSERT ON jobs REFERENCING NEW TABLE AS subm
     FOR EACH STATEMENT EXECUTE FUNCTION record_submitted();
 CREATE TRIGGER jobs_changed AFTER UPDATE ON jobs REFERENCING OLD TABLE AS before NEW TABLE AS after
     FOR EACH STATEMENT EXECUTE FUNCTION record_changed();
+
+-- The statistics duty sums the log up, so that figures over all jobs never look at all jobs. What it has not summed up
+-- yet, the events after `event_rollup.seq`, a reader adds: cursor and counts change in one transaction.
+-- Rows of the hour '-infinity' are the sums over all hours.
+CREATE TABLE event_rollup (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    seq      bigint NOT NULL
+);
+INSERT INTO event_rollup (seq) VALUES (0);
+
+CREATE TABLE job_totals (          -- jobs that are stored, by the hour of their creation and their status
+    hour      timestamptz NOT NULL,
+    status    text NOT NULL,
+    jobs      bigint NOT NULL,
+    PRIMARY KEY (hour, status)
+) WITH (fillfactor = 50);
+
+CREATE TABLE job_counts_hourly (   -- what happened in an hour, to jobs that may be gone by now
+    hour      timestamptz NOT NULL,
+    type      text NOT NULL,
+    priority  text NOT NULL,
+    submitted bigint NOT NULL,
+    started   bigint NOT NULL,     -- attempts
+    completed bigint NOT NULL,
+    failed    bigint NOT NULL,     -- jobs that ended `failed` or `timeout`
+    cancelled bigint NOT NULL,
+    retried   bigint NOT NULL,     -- attempts that ended badly and are followed by another
+    queue_ms  double precision NOT NULL,  -- sum over `started`
+    run_ms    double precision NOT NULL,  -- sum over `completed`
+    PRIMARY KEY (hour, type, priority)
+) WITH (fillfactor = 50);
+
+CREATE TABLE worker_counts_hourly (
+    hour      timestamptz NOT NULL,
+    worker_id text NOT NULL,
+    started   bigint NOT NULL,
+    completed bigint NOT NULL,
+    failed    bigint NOT NULL,
+    queue_ms  double precision NOT NULL,
+    run_ms    double precision NOT NULL,
+    PRIMARY KEY (hour, worker_id)
+) WITH (fillfactor = 50);
+
+CREATE FUNCTION record_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO job_totals AS t (hour, status, jobs)
+    SELECT of.hour, d.status, -count(*)
+      FROM deleted d CROSS JOIN LATERAL (VALUES (date_trunc('hour', d.created_at, 'UTC')), ('-infinity')) AS of (hour)
+     GROUP BY of.hour, d.status ORDER BY of.hour, d.status
+        ON CONFLICT (hour, status) DO UPDATE SET jobs = t.jobs + excluded.jobs;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION record_deleted();
+
+-- Cron schedules. `next_fire` is the first fire that was not made yet; only the database's clock says whether it is due.
+CREATE TABLE schedules (
+    name                text PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 200),
+    cron                text NOT NULL,
+    timezone            text NOT NULL DEFAULT 'UTC',
+    type                text NOT NULL CHECK (length(type) BETWEEN 1 AND 200),
+    priority            text NOT NULL CHECK (priority IN ('CRITICAL', 'HIGH', 'MEDIUM', 'LOW')),
+    payload             json NOT NULL,
+    max_retries         integer NOT NULL CHECK (max_retries BETWEEN 0 AND 100),
+    execution_timeout_s double precision NOT NULL CHECK (execution_timeout_s > 0),
+    tags                text[] NOT NULL DEFAULT '{}',
+    overlap             text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip')),
+    misfire_grace_s     double precision NOT NULL DEFAULT 60 CHECK (misfire_grace_s >= 0),
+    paused              boolean NOT NULL DEFAULT false,
+    next_fire           timestamptz,
+    last_fire           timestamptz,
+    last_job_id         uuid,
+    fired               bigint NOT NULL DEFAULT 0,
+    missed              bigint NOT NULL DEFAULT 0,
+    overlapped          bigint NOT NULL DEFAULT 0,
+    error               text,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN schedules.missed IS 'fires given up because they came too late';
+COMMENT ON COLUMN schedules.overlapped IS 'fires given up because an earlier one''s job was not over';
+COMMENT ON COLUMN schedules.error IS 'why it can fire no more';
+CREATE INDEX schedules_due ON schedules (next_fire) WHERE NOT paused AND next_fire IS NOT NULL;  -- cron
+
+-- Which lane a type's jobs go through, whatever their priority; and which lanes rest.
+CREATE TABLE routing_rules (
+    type       text PRIMARY KEY CHECK (length(type) BETWEEN 1 AND 200),
+    lane       text NOT NULL CHECK (lane IN ('CRITICAL', 'HIGH', 'MEDIUM', 'LOW')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE lane_controls (
+    lane       text PRIMARY KEY CHECK (lane IN ('CRITICAL', 'HIGH', 'MEDIUM', 'LOW')),
+    paused     boolean NOT NULL DEFAULT false,
+    reason     text,
+    changed_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO lane_controls (lane) VALUES ('CRITICAL'), ('HIGH'), ('MEDIUM'), ('LOW');
 
 -- Workers, as the orchestrators hear them.
 CREATE TABLE workers (

@@ -1,0 +1,34 @@
+"""Sums the event log up into hourly figures and current totals."""
+
+from typing import Final
+
+from distriqueue.store.statistics import Ceiling, StatisticsStore
+from orchestrator.duties.duty import Outcome
+
+SETTLE_S: Final = 0.1
+"""How soon to look again whether older transactions have ended."""
+
+
+class Statistics:
+    """Finds how far the log reaches, waits until nothing can be added below that, and sums up to there."""
+
+    name: Final = "statistics"
+    interval_s: Final = 1.0
+
+    def __init__(self, store: StatisticsStore, *, batch: int = 20_000) -> None:
+        self._store = store
+        self._batch = batch
+        self._ceiling: Ceiling | None = None
+
+    async def run(self, epoch: int) -> Outcome:
+        """Sum up one batch."""
+        self._ceiling = self._ceiling or await self._store.ceiling()
+        if self._ceiling is None:
+            return Outcome(0)
+        if not await self._store.is_settled(self._ceiling):
+            return Outcome(0, next_in_s=SETTLE_S, note="waits for an older transaction to end")
+        rolled = await self._store.roll_up(self._ceiling.seq, limit=self._batch, epoch=epoch)
+        more = rolled.until < self._ceiling.seq
+        if not more:
+            self._ceiling = None
+        return Outcome(rolled.numbers, more=more)

@@ -1,0 +1,1 @@
+"""The duties without I/O."""
