@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ AFTER_S = 8.0
 JOBS = 10
 
 
-async def test_an_outage_of_ours_reaps_no_healthy_worker(ground: Ground) -> None:
+async def test_an_outage_of_ours_reaps_no_healthy_worker(tmp_path: Path, database_url: str) -> None:
+    ground = Ground(tmp_path, database_url, database_url)
     async with ground.platform(workers=2, capacity=10) as platform:
         long = {"type": "record", "payload": {"ms": (AWAY_S + AFTER_S) * 1000}}
         replies = await submit(platform.urls, (long for _ in range(JOBS)))
