@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.cluster.wire import MAX_BODY_BYTES, PATH, SIGNATURE, Seal
 from tests.acceptance.cluster import Cluster, Node, cluster, until
+from tests.servers.process import accepts
 
 pytestmark = pytest.mark.stack
 
@@ -100,6 +101,16 @@ class Stranger:
         answer = await self.nodes.client.post(self.node.raft_url + PATH, content=body, headers=headers)
         return answer.status_code, answer.json()
 
+    async def start(self) -> None:
+        """Start the node, and wait until its election's port answers too: it opens in a thread of its own."""
+        await self.node.start()
+        port = int(self.node.raft_url.rsplit(":", 1)[1])
+
+        async def hears() -> bool:
+            return accepts(port)
+
+        await until(hears, "the election's port")
+
     async def state(self) -> tuple[Any, ...]:
         """Return what no refused request may change."""
         said = await self.nodes.raft(self.node)
@@ -108,8 +119,8 @@ class Stranger:
 
 async def test_strangers_are_refused_counted_and_change_nothing(tmp_path: Path, database_url: str) -> None:
     async with cluster(tmp_path, database_url, start=False) as nodes:
-        await nodes.nodes[0].start()
         stranger = Stranger(nodes)
+        await stranger.start()
         before = await stranger.state()
         status, learnt = await stranger.post(dumped(stranger.request()))
         assert (status, learnt["answer"]) == (409, None)
@@ -147,8 +158,8 @@ async def test_strangers_are_refused_counted_and_change_nothing(tmp_path: Path, 
             "replayed": 1,
         }
         # Nor does a recording count in the next life.
-        await nodes.nodes[0].kill()
-        await nodes.nodes[0].start()
+        await stranger.node.kill()
+        await stranger.start()
         assert (await stranger.post(honest))[0] == 409
         assert await stranger.state() == before
 
