@@ -99,8 +99,8 @@ class Hub:
             cursor = self._cursor if last_event_id is None else last_event_id
             yield _frame("connected", orjson.dumps({"lastEventId": str(cursor)}), cursor)
             if last_event_id is not None and not await self._resumable(last_event_id):
-                cursor = self._cursor
-                yield _frame("reset", orjson.dumps({"reason": "events after this id are no longer kept"}), cursor)
+                cursor, chunk = self._reset()
+                yield chunk
             while not self._closed:
                 news = self._news
                 if cursor < self._dropped_seq:
@@ -118,10 +118,16 @@ class Hub:
         until = self._dropped_seq
         async with self._catching_up:
             page = await self._store.between(cursor, until, CHUNK)
+            if cursor < await self._store.floor():  # retention overtook this client
+                return self._reset()
         return (
             page[-1].seq if len(page) == CHUNK else until,
             b"".join(encode(event) for event in page if wanted.wants(event)),
         )
+
+    def _reset(self) -> tuple[int, bytes]:
+        reason = {"reason": "events after this id are no longer kept"}
+        return self._cursor, _frame("reset", orjson.dumps(reason), self._cursor)
 
     def _from_ring(self, cursor: int, wanted: EventFilter) -> tuple[int, bytes]:
         start = bisect_right(self._ring, cursor, key=lambda entry: entry[0].seq)

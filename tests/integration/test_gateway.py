@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from distriqueue.core.job import new_job_id
+from distriqueue.store.events import Event, EventStore
 from gateway.api import openapi
 from gateway.app import build_app
 from tests.integration.gateway import RunningGateway, running_gateway, server_sent
@@ -418,6 +419,30 @@ class TestStream:
                     if len(names) == 2:
                         break
             assert names == ["connected", "reset"]
+
+    async def test_a_client_that_retention_overtakes_gets_a_reset(
+        self, gateway: RunningGateway, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await gateway.submit()
+        read = EventStore.between
+
+        async def overtaken(store: EventStore, after: int, until: int, limit: int) -> list[Event]:
+            page = await read(store, after, until, limit)
+            await gateway.parts.database.fetch("UPDATE event_floor SET seq = $1", until)
+            return page
+
+        monkeypatch.setattr(EventStore, "between", overtaken)
+        async with (
+            running_gateway(database_url) as later,
+            asyncio.timeout(20),
+            later.client.stream("GET", "/api/jobs/stream", headers={"Last-Event-ID": "0"}) as answer,
+        ):
+            names = []
+            async for event in server_sent(answer):
+                names.append(event.name)
+                if len(names) == 2:
+                    break
+        assert names == ["connected", "reset"]
 
     async def test_a_client_that_takes_nothing_is_cut_off(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch
