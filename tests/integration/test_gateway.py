@@ -15,8 +15,7 @@ import pytest
 
 from distriqueue.core.job import new_job_id
 from distriqueue.store.events import Event, EventStore
-from gateway.api import openapi
-from gateway.app import build_app
+from gateway.spec import as_yaml
 from tests.integration.gateway import RunningGateway, running_gateway, server_sent
 from tests.servers.postgres import PostgresServer
 
