@@ -35,12 +35,19 @@ async def test_between_commit_and_publish_the_job_still_runs_once(ground: Ground
 
 @pytest.mark.parametrize("failpoint", ["gateway.before_publish", "gateway.before_mark"])
 async def test_around_the_publish_each_job_runs_once(ground: Ground, failpoint: str) -> None:
-    async with ground.platform(failpoint=failpoint) as platform:
+    # Two workers: one alone knows the dispatch that it has had, and would not even claim it a second time.
+    async with ground.platform(workers=2, failpoint=failpoint) as platform:
         gateway = platform.gateways[0]
         replies = await submit([gateway.url], [JOB] * 20, connections=20)
         assert await asyncio.to_thread(gateway.wait) == -signal.SIGKILL
         stored = [row["id"] for row in await platform.sql("SELECT id::text FROM jobs")]
         assert set(accepted(replies)) <= set(stored)
+
+        async def dispatched() -> bool:
+            return await platform.statuses() == {"queued": len(stored)}
+
+        # The leader sends each, for the second time if the gateway had, before any claim can be decided.
+        await platform.until(dispatched, "the leader's dispatches", timeout_s=SOON_S)
         await asyncio.to_thread(gateway.start)
         await platform.until_over(timeout_s=SOON_S)
         assert await platform.statuses() == {"completed": len(stored)}
