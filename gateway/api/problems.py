@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from distriqueue.core.errors import DistriQueueError, InvalidRequest, Overloaded, Unavailable
@@ -47,6 +47,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DistriQueueError, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -79,6 +80,11 @@ async def _http(request: Request, http: Any) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(http.status_code, "http_error")
     detail = f"there is nothing at {request.url.path}" if http.status_code == 404 else str(http.detail)
     return _response(request, http.status_code, code, detail, headers=dict(http.headers or {}))
+
+
+async def _gone(_request: Request, _error: Any) -> Response:
+    """Answer nobody: the client left before it had sent its body, and nothing was done."""
+    return Response(status_code=400)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

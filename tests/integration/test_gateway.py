@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -131,6 +132,21 @@ class TestBadInput:
         if field is not None:
             assert field in [error["field"] for error in problem["errors"]], problem
         assert (await gateway.client.get("/api/jobs")).json()["totalElements"] == 0
+
+    async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_mistake_of_ours(
+        self, gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await gateway.client.get("/health/live")
+        _, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+        writer.write(b"POST /api/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b'Content-Length: 100\r\n\r\n{"type": "a"')
+        await writer.drain()
+        await gateway.submit()  # by its answer the half request has been read
+        writer.close()
+        await writer.wait_closed()
+        await gateway.submit()
+        assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+        assert (await gateway.client.get("/api/jobs")).json()["totalElements"] == 2
 
     async def test_chunks_are_counted_too(self, gateway: RunningGateway) -> None:
         async def chunks() -> AsyncIterator[bytes]:
