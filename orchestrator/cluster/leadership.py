@@ -297,6 +297,8 @@ class ClusterLeadership:
         return Vitals(self._reaches_store(), self.epoch())
 
     def _judge(self, term: int, in_office_s: float) -> Verdict:
+        if self._leaving:
+            return Verdict.STAY  # the claim was given up on purpose, and the election ends with this process
         if self._held != term:
             return Verdict.RESIGN if in_office_s > ESTABLISH_S else Verdict.STAY
         now = self._clock()

@@ -165,3 +165,9 @@ async def test_whose_duties_stand_still_is_to_hand_over(broken: str) -> None:
     assert leadership._judge(1, 60.0) is Verdict.HAND_OVER
     health.progressed_at, health.reaches_store = now[0], True
     assert leadership._judge(1, 60.0) is Verdict.STAY
+
+
+async def test_who_leaves_is_not_called_late() -> None:
+    async with leading(FakeTable()) as (leadership, _):
+        pass
+    assert leadership._judge(1, ESTABLISH_S + 0.1) is Verdict.STAY
