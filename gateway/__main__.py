@@ -6,7 +6,7 @@ import sys
 import uvloop
 
 from distriqueue.core.errors import BadSetting
-from distriqueue.lifecycle import listen, require_loopback, serve, stop_signal
+from distriqueue.lifecycle import listen, serve, stop_signal
 from distriqueue.settings import BrokerSettings, GatewaySettings, LogSettings, StoreSettings
 from distriqueue.telemetry import configure_logging, get_logger
 from gateway.app import build_app, open_parts, run_parts
@@ -18,7 +18,6 @@ log = get_logger("gateway")
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted."""
     settings, store, dispatch = GatewaySettings.load(), StoreSettings.load(), BrokerSettings.load()
-    require_loopback(settings.gateway_host, insecure=settings.insecure, setting="DISTRIQUEUE_GATEWAY_HOST")
     bound = listen(settings.gateway_host, settings.gateway_port, setting="DISTRIQUEUE_GATEWAY_PORT")
     async with stop_signal() as stop, open_parts(settings, store, dispatch) as parts:
         served = asyncio.Event()

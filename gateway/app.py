@@ -7,12 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
 
 from distriqueue import __version__, broker
-from distriqueue.core.errors import StoreUnavailable
+from distriqueue.access.gate import Gate
+from distriqueue.access.keyring import Keyring
+from distriqueue.access.start import require_keys
+from distriqueue.core.errors import DistriQueueError, StoreUnavailable
 from distriqueue.core.retry import backoff_s
-from distriqueue.lifecycle import first_of, run_every, wait_for
+from distriqueue.lifecycle import first_of, is_loopback, run_every, wait_for
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
+from distriqueue.store.access import AccessStore, AuditStore
+from distriqueue.store.batches import BatchReader
 from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore, EventTail
 from distriqueue.store.jobs import JobStore
@@ -20,9 +28,12 @@ from distriqueue.store.reads import JobReader
 from distriqueue.store.reports import ReportStore
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.statistics import StatisticsStore
+from distriqueue.store.submissions import SubmissionStore
 from distriqueue.telemetry import get_logger
 from gateway import hub as hub_module
-from gateway.api import documentation, health, jobs, openapi, problems, status, stream, submit
+from gateway.access import RULES
+from gateway.api import access, batches, documentation, health, jobs, openapi, problems, status, stream, submit
+from gateway.backlog import Backlog
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.parts import Parts
@@ -35,7 +46,7 @@ CHANNEL: Final = "distriqueue_events"
 
 
 def build_app(parts: Parts | None = None) -> FastAPI:
-    """Put the routes together; without parts, for its documentation only."""
+    """Put the routes together behind the gate; without parts, for its documentation only."""
     app = FastAPI(
         title="DistriQueue",
         version=__version__,
@@ -47,7 +58,9 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     app.state.parts = parts
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (submit, status, stream, jobs):
+    if parts is not None:
+        app.add_middleware(Gate, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
+    for module in (submit, status, stream, jobs, batches, access):
         app.include_router(module.router, prefix="/api")
     app.include_router(health.root)
     app.include_router(health.actuator, prefix="/api")
@@ -58,13 +71,18 @@ def build_app(parts: Parts | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: BrokerSettings) -> AsyncIterator[Parts]:
-    """Open Postgres and the broker, and build every part on them; neither needs to be up yet."""
+    """Open Postgres and the broker, and build every part on them; neither needs to be up yet, on loopback.
+
+    Beyond it BadSetting, unless Postgres says that there are API keys.
+    """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(store, application="distriqueue-gateway"))
+        host, keys = settings.gateway_host, AccessStore(database)
+        await require_keys(host, keys, insecure=settings.insecure, setting="DISTRIQUEUE_GATEWAY_HOST")
         connection = await stack.enter_async_context(
             broker.connect(dispatch.broker_url.get_secret_value(), publish_timeout_s=dispatch.publish_timeout)
         )
-        job_store, events = JobStore(database), EventStore(database)
+        job_store, events, statistics = JobStore(database), EventStore(database), StatisticsStore(database)
         routing = Routing(RoutingStore(database))
         publisher = Publisher(connection, job_store, routing)
         yield Parts(
@@ -73,12 +91,16 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             broker=connection,
             jobs=job_store,
             reader=JobReader(database),
-            statistics=StatisticsStore(database),
+            batches=BatchReader(database),
+            statistics=statistics,
             events=events,
             publisher=publisher,
-            intake=Intake(job_store, publisher, max_waiting=settings.intake_queue),
+            backlog=Backlog(statistics, most=settings.max_backlog),
+            intake=Intake(job_store, SubmissionStore(database), publisher, max_waiting=settings.intake_queue),
             reports=Reports(ReportStore(database, routing), publisher),
             hub=Hub(EventTail(database), events),
+            keyring=Keyring(keys, open_without_keys=settings.insecure or is_loopback(host)),
+            audit=AuditStore(database),
         )
 
 
@@ -88,13 +110,20 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(run_every(hub_module.POLL_S, parts.hub.step, name="hub", stop=stop, wake=wake))
         group.create_task(_listen(parts.database, wake, stop))
-        committing = [group.create_task(each.run()) for each in (parts.intake.commits, parts.reports.commits)]
+        group.create_task(parts.keyring.run(stop))
+        group.create_task(parts.backlog.run(stop))
+        commits = (parts.intake.plain, parts.intake.looked_at, parts.reports.commits)
+        committing = [group.create_task(each.run()) for each in commits]
         group.create_task(parts.publisher.run())
         await stop.wait()
-        parts.intake.commits.stop()
-        parts.reports.commits.stop()
+        for each in commits:
+            each.stop()
         await asyncio.wait(committing)
         parts.publisher.stop()
+
+
+def _refusal(scope: Scope, error: DistriQueueError) -> Response:
+    return problems.problem(Request(scope), error)
 
 
 async def _listen(database: Database, wake: asyncio.Event, stop: asyncio.Event) -> None:

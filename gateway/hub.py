@@ -187,6 +187,7 @@ def encode(event: Event) -> bytes:
                 "attempt": event.attempt,
                 "workerId": event.worker_id,
                 "progress": event.progress,
+                "progressMessage": event.message,
                 "batchId": None if event.batch_id is None else str(event.batch_id),
                 "timestamp": event.at,
             },

@@ -3,15 +3,15 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from distriqueue import failpoints
-from distriqueue.core.errors import Conflict, DistriQueueError, StoreUnavailable
+from distriqueue.core.errors import DistriQueueError, StoreUnavailable
 from distriqueue.core.retry import backoff_s
 from distriqueue.core.states import Status
-from distriqueue.store.jobs import JobStore, NewJob, Stored
+from distriqueue.store.jobs import JobStore, NewBatch, NewJob, Stored
+from distriqueue.store.submissions import Accepted, Submission, SubmissionStore
 from gateway.group_commit import GroupCommit
 from gateway.publisher import Publisher
 
@@ -20,44 +20,48 @@ TRY_AGAIN_S: Final = 2.0
 """How long a commit whose answer was lost is tried again, before its submitters get a 503."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """Jobs that are stored together or not at all."""
-
-    jobs: tuple[NewJob, ...]
-    own_ids: bool
-    """The client chose ids, so one may be taken."""
-
-
 class Intake:
-    """Stores submissions by group commit, then offers their dispatches to the publisher."""
+    """Stores submissions by group commit, then offers their dispatches to the publisher.
 
-    def __init__(self, store: JobStore, publisher: Publisher, *, max_waiting: int) -> None:
+    Plain ones go one way, those that need a look another: they may have to wait for each other's keys.
+    """
+
+    def __init__(
+        self, store: JobStore, submissions: SubmissionStore, publisher: Publisher, *, max_waiting: int
+    ) -> None:
         self._store = store
+        self._submissions = submissions
         self._publisher = publisher
         self._rng = random.SystemRandom()
-        self.commits: GroupCommit[Submission, dict[UUID, Stored]] = GroupCommit(
+        self.plain: GroupCommit[Submission, Accepted] = GroupCommit(
             self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH
         )
+        self.looked_at: GroupCommit[Submission, Accepted] = GroupCommit(
+            self._look_and_commit, name="intake_with_a_look", max_waiting=max_waiting, max_batch=MAX_BATCH
+        )
 
-    async def submit(self, submission: Submission) -> dict[UUID, Stored]:
-        """Return what the commit said of each job; Overloaded, Conflict, StoreUnavailable."""
-        return await self.commits.submit(submission, weight=len(submission.jobs))
+    async def submit(self, submission: Submission) -> Accepted:
+        """Return what the commit said of each job; Overloaded, Conflict, InvalidRequest, StoreUnavailable."""
+        commits = self.plain if submission.is_plain else self.looked_at
+        return await commits.submit(submission, weight=len(submission.jobs))
 
-    async def _commit(self, submissions: list[Submission]) -> Sequence[dict[UUID, Stored] | DistriQueueError]:
-        together = [job for submission in submissions if not submission.own_ids for job in submission.jobs]
-        stored = await self._insert(together) if together else {}
+    async def _commit(self, submissions: list[Submission]) -> Sequence[Accepted | DistriQueueError]:
+        jobs = [job for submission in submissions for job in submission.jobs]
+        stored = await self._insert(jobs, [each.batch for each in submissions if each.batch is not None])
         failpoints.hit("gateway.after_commit")
-        self._offer(together, stored)
-        return [await self._insert_own(each.jobs) if each.own_ids else stored for each in submissions]
+        self._publisher.offer(job.dispatch() for job in jobs if stored[job.id].status is Status.PENDING)
+        return [
+            Accepted([stored[job.id] for job in each.jobs], None if each.batch is None else each.batch.id)
+            for each in submissions
+        ]
 
-    async def _insert(self, jobs: list[NewJob]) -> dict[UUID, Stored]:
+    async def _insert(self, jobs: list[NewJob], batches: list[NewBatch]) -> dict[UUID, Stored]:
         """Try again after a lost answer: ids made here make the second try of a stored batch harmless."""
         deadline = asyncio.get_running_loop().time() + TRY_AGAIN_S
         failures = 0
         while True:
             try:
-                return await self._store.insert(jobs)
+                return await self._store.insert(jobs, batches)
             except StoreUnavailable:
                 failures += 1
                 pause_s = backoff_s(failures, self._rng, base_s=0.05)
@@ -65,13 +69,8 @@ class Intake:
                     raise
                 await asyncio.sleep(pause_s)
 
-    async def _insert_own(self, jobs: tuple[NewJob, ...]) -> dict[UUID, Stored] | DistriQueueError:
-        try:
-            stored = await self._store.insert_own(jobs)
-        except (Conflict, StoreUnavailable) as exc:
-            return exc
-        self._offer(jobs, stored)
-        return stored
-
-    def _offer(self, jobs: Sequence[NewJob], stored: dict[UUID, Stored]) -> None:
-        self._publisher.offer(job.dispatch() for job in jobs if stored[job.id].status is Status.PENDING)
+    async def _look_and_commit(self, submissions: list[Submission]) -> Sequence[Accepted | DistriQueueError]:
+        commit = await self._submissions.accept(submissions)
+        failpoints.hit("gateway.after_commit")
+        self._publisher.offer(commit.ready)
+        return commit.answers

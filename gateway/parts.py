@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from distriqueue.access.keyring import Keyring
 from distriqueue.core.ports import Broker
 from distriqueue.settings import GatewaySettings
+from distriqueue.store.access import AuditStore
+from distriqueue.store.batches import BatchReader
 from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobReader
 from distriqueue.store.statistics import StatisticsStore
+from gateway.backlog import Backlog
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.publisher import Publisher
@@ -26,12 +30,16 @@ class Parts:
     broker: Broker
     jobs: JobStore
     reader: JobReader
+    batches: BatchReader
     statistics: StatisticsStore
     events: EventStore
     publisher: Publisher
     intake: Intake
+    backlog: Backlog
     reports: Reports
     hub: Hub
+    keyring: Keyring
+    audit: AuditStore
 
 
 def parts_of(request: Request) -> Parts:

@@ -31,6 +31,6 @@ class Reports:
     async def _commit(self, units: list[Sequence[Report]]) -> Sequence[list[ReportAnswer] | DistriQueueError]:
         applied = await self._store.apply([report for unit in units for report in unit])
         failpoints.hit("gateway.after_apply")
-        self._publisher.offer(applied.released)
+        self._publisher.offer(applied.ready)
         answers = iter(applied.answers)
         return [[next(answers) for _ in unit] for unit in units]

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
+from distriqueue.access.trail import audit, caller_of
+from distriqueue.core.access import Scope
 from distriqueue.core.errors import StoreUnavailable
 from orchestrator import metrics, problems
 from orchestrator.cluster.leadership import Figures
@@ -31,9 +34,14 @@ def build(parts: Parts) -> FastAPI:
     router = APIRouter(prefix="/api")
 
     @router.get("/health")
-    async def health() -> Response:
-        """Say whether this node can record heartbeats; without a broker or the lead it still is of use."""
+    async def health(request: Request) -> Response:
+        """Say whether this node can record heartbeats; without a broker or the lead it still is of use.
+
+        Whoever may not `read` gets the status alone.
+        """
         up = parts.registry.is_recording
+        if not caller_of(request).may(Scope.READ):
+            return _json({"status": _up(up)}, status=200 if up else 503)
         epoch = parts.leadership.epoch()
         components = {
             "database": {"status": _up(up), "details": {"recordedSecondsAgo": _recorded_ago(parts)}},
@@ -60,9 +68,10 @@ def build(parts: Parts) -> FastAPI:
         )
 
     @router.post("/cluster/step-down")
-    async def step_down(order: StepDown) -> Response:
+    async def step_down(order: StepDown, request: Request) -> Response:
         """Hand leadership over, and answer once another node leads; 409 on a node that does not lead."""
         former = parts.leadership.status().node
+        await audit(request, "cluster.step_down", former, to=order.to)
         return _json({"node": former, "leader": await parts.leadership.step_down(order.to)})
 
     @router.get("/raft/status")

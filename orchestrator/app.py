@@ -6,8 +6,16 @@ import secrets
 import socket
 from typing import Final
 
+from starlette.responses import Response
+from starlette.types import Scope
+
 from distriqueue import broker, lifecycle
+from distriqueue.access.gate import Gate
+from distriqueue.access.keyring import Keyring
+from distriqueue.access.start import require_keys
+from distriqueue.core.errors import DistriQueueError
 from distriqueue.settings import BrokerSettings, OrchestratorSettings, StoreSettings
+from distriqueue.store.access import AccessStore, AuditStore
 from distriqueue.store.database import Database
 from distriqueue.store.duties import DutyStore
 from distriqueue.store.jobs import JobStore
@@ -19,6 +27,7 @@ from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from orchestrator import api
+from orchestrator.access import RULES
 from orchestrator.cluster.election import Election, config_of
 from orchestrator.cluster.leadership import ClusterLeadership
 from orchestrator.cluster.membership import Membership
@@ -26,6 +35,8 @@ from orchestrator.cluster.progress import Progress
 from orchestrator.cluster.storage import FileStorage, MemoryStorage, Storage
 from orchestrator.duties.cron import CronFires
 from orchestrator.duties.dispatcher import Dispatcher
+from orchestrator.duties.expirer import Expirer
+from orchestrator.duties.follower import Follower
 from orchestrator.duties.lanes import Lanes
 from orchestrator.duties.pruner import Pruner
 from orchestrator.duties.reaper import Reaper
@@ -38,6 +49,7 @@ from orchestrator.duties.supervisor import Supervisor
 from orchestrator.heartbeats import HeartbeatsFirst
 from orchestrator.metrics import Metrics
 from orchestrator.parts import Parts
+from orchestrator.problems import problem
 from orchestrator.registry import Registry
 
 log = get_logger("orchestrator")
@@ -50,12 +62,8 @@ OPEN_RUNS_S: Final = 0.15
 
 async def run(settings: OrchestratorSettings, store: StoreSettings, broker_settings: BrokerSettings) -> None:
     """Serve, lead and do the duties until SIGTERM or SIGINT; BadSetting when it cannot start."""
-    lifecycle.require_loopback(
-        settings.orchestrator_host, insecure=settings.insecure, setting="DISTRIQUEUE_ORCHESTRATOR_HOST"
-    )
-    bound = lifecycle.listen(
-        settings.orchestrator_host, settings.orchestrator_port, setting="DISTRIQUEUE_ORCHESTRATOR_PORT"
-    )
+    host = settings.orchestrator_host
+    bound = lifecycle.listen(host, settings.orchestrator_port, setting="DISTRIQUEUE_ORCHESTRATOR_PORT")
     membership = Membership.of(settings)
     membership.warn()
     with contextlib.closing(bound):
@@ -70,6 +78,9 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
             )
             # The duties have connections of their own: the next leader ends these, and heartbeats never wait for one.
             serving = await stack.enter_async_context(Database.open(store, application="distriqueue-orchestrator"))
+            keys = AccessStore(serving)
+            await require_keys(host, keys, insecure=settings.insecure, setting="DISTRIQUEUE_ORCHESTRATOR_HOST")
+            keyring = Keyring(keys, open_without_keys=settings.insecure or lifecycle.is_loopback(host))
             duties = await stack.enter_async_context(Database.open(store, application=duty_connections(boot)))
             dispatch = await stack.enter_async_context(
                 broker.connect(
@@ -97,7 +108,9 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     Dispatcher(duty_store, sender),
                     Scheduler(duty_store, sender),
                     CronFires(ScheduleStore(duties), sender),
-                    Reaper(duty_store, registry, worker_timeout_s=settings.worker_timeout),
+                    Expirer(duty_store, sender),
+                    Follower(duty_store, sender),
+                    Reaper(duty_store, registry, sender, worker_timeout_s=settings.worker_timeout),
                     Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
                     Statistics(figures),
                     Retention(RetentionStore(duties), figures, Kept.of(settings)),
@@ -109,16 +122,27 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
             )
             parts = Parts(leadership, supervisor, registry, workers, dispatch, metrics)
             log.info("orchestrator_starts", node=settings.node_id, boot=boot, address=_address(bound))
-            await _serve(parts, bound, stop)
+            await _serve(parts, keyring, AuditStore(serving), bound, stop)
             log.info("orchestrator_stopped", node=settings.node_id)
 
 
-async def _serve(parts: Parts, bound: socket.socket, stop: asyncio.Event) -> None:
-    served, quiet = asyncio.Event(), asyncio.Event()
+def guarded(parts: Parts, keyring: Keyring, audit: AuditStore) -> Gate:
+    """Return the whole ASGI app, behind the gate."""
     app = HeartbeatsFirst(api.build(parts), parts.registry)
+    return Gate(app, keyring=keyring, rules=RULES, trail=audit, refusal=_refusal)
+
+
+def _refusal(scope: Scope, error: DistriQueueError) -> Response:
+    return problem(error, scope["path"])
+
+
+async def _serve(parts: Parts, keyring: Keyring, audit: AuditStore, bound: socket.socket, stop: asyncio.Event) -> None:
+    served, quiet = asyncio.Event(), asyncio.Event()
+    app = guarded(parts, keyring, audit)
     async with asyncio.TaskGroup() as group:
         supervisor = group.create_task(parts.supervisor.run(stop), name="supervisor")
         working = [
+            group.create_task(keyring.run(served), name="access"),
             group.create_task(parts.registry.run(served), name="registry"),
             group.create_task(parts.leadership.run(quiet), name="leadership"),
             group.create_task(_quieten(supervisor, stop, quiet), name="quieten"),

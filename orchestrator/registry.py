@@ -16,7 +16,8 @@ from orchestrator.recording import Recording
 
 log = get_logger("registry")
 
-FLUSH_S: Final = 0.5
+FLUSH_S: Final = 0.25
+"""A cancel waits at most for this, then for its worker's next beat (1 s): 1.25 s, and 0.25 s are left for the latencies."""
 FLUSH_TIMEOUT_S: Final = 2.0
 STALE_S: Final = 3.0
 """Without a flush for so long, heartbeats are refused, so that workers turn to another node."""

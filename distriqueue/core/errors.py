@@ -3,11 +3,16 @@
     DistriQueueError            code                   HTTP
     ├── InvalidRequest          invalid_request        422
     │   ├── MalformedJson       malformed_json         400
-    │   └── UnsupportedMedia    unsupported_media      415
+    │   ├── UnsupportedMedia    unsupported_media      415
+    │   └── IdempotencyKeyReused    idempotency_key_reused    422
+    ├── Unauthorized            unauthorized           401   answers say `WWW-Authenticate: Bearer`
+    ├── Forbidden               forbidden              403
     ├── PayloadTooLarge         payload_too_large      413
     ├── NotFound                not_found              404
     ├── Conflict                conflict               409
+    │   └── IdempotencyKeyInFlight  idempotency_key_in_flight
     ├── Overloaded              overloaded             429   retry_after_s
+    │   └── RateLimited         rate_limited                 an API key's own rate
     ├── Unavailable             unavailable            503   retry_after_s
     │   ├── StoreUnavailable    store_unavailable
     │   └── BrokerUnavailable   broker_unavailable
@@ -58,6 +63,26 @@ class UnsupportedMedia(InvalidRequest):
     http_status = 415
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    """The key came before, with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class Unauthorized(DistriQueueError):
+    """No API key, or none that counts."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class Forbidden(DistriQueueError):
+    """The API key has not the scope that this takes; the message names it."""
+
+    code = "forbidden"
+    http_status = 403
+
+
 class PayloadTooLarge(DistriQueueError):
     """The body is over the configured bound."""
 
@@ -79,6 +104,12 @@ class Conflict(DistriQueueError):
     http_status = 409
 
 
+class IdempotencyKeyInFlight(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency_key_in_flight"
+
+
 class Overloaded(DistriQueueError):
     """A bound of ours is reached: come back after `retry_after_s` seconds."""
 
@@ -88,6 +119,12 @@ class Overloaded(DistriQueueError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """The API key's rate of requests is used up."""
+
+    code = "rate_limited"
 
 
 class Unavailable(DistriQueueError):

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import from_json, to_json
 
 from distriqueue.core.job import JobId, Priority
+from distriqueue.core.states import Status
 
 DISPATCH_VERSION: Final = 1
 
@@ -122,6 +123,8 @@ class Report(Wire):
     retry_after: Annotated[float, Field(ge=0, le=366 * 86400.0)] | None = None
     """Seconds to wait before the retry, instead of the policy's backoff."""
     progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    progress_message: Annotated[str, Field(max_length=500)] | None = None
+    """What the handler said of it; with `progress` only."""
     timestamp: datetime | None = None
     """The worker's own clock: for its logs only, the store uses its own."""
 
@@ -136,6 +139,18 @@ class Answer(StrEnum):
     """The attempt is no longer this worker's; forget it."""
 
 
+class Parent(Wire):
+    """How a job that this one waited for has ended."""
+
+    job_id: UUID
+    type: str
+    status: Status
+    result: Any = None
+    error: JobError | None = None
+    omitted: bool = False
+    """Its result is too large to come with the claim: read it from the gateway."""
+
+
 class ReportAnswer(Wire):
     """The gateway's word on one report, in the order of the reports."""
 
@@ -143,6 +158,8 @@ class ReportAnswer(Wire):
     attempt: int
     answer: Answer
     reason: str | None = None
+    parents: list[Parent] = []
+    """With an accepted claim: the jobs that this one has waited for, in the order in which it named them."""
 
 
 class Heartbeat(Wire):

@@ -44,15 +44,21 @@ class Transition:
 S = Status
 TRANSITIONS: Final = (
     Transition(S.SCHEDULED, S.PENDING, "due time reached"),
+    Transition(S.SCHEDULED, S.BLOCKED, "due, and waits for a concurrency slot"),
+    Transition(S.SCHEDULED, S.TIMEOUT, "expired before it started"),
     Transition(S.SCHEDULED, S.CANCELLED, "client cancels"),
     Transition(S.BLOCKED, S.PENDING, "last parent completed or slot freed"),
+    Transition(S.BLOCKED, S.SCHEDULED, "last parent completed before the due time"),
+    Transition(S.BLOCKED, S.TIMEOUT, "expired before it started"),
     Transition(S.BLOCKED, S.CANCELLED, "parent failed or client cancels"),
     Transition(S.PENDING, S.QUEUED, "broker confirmed the dispatch"),
     Transition(S.PENDING, S.RUNNING, "claim overtook the confirm"),
+    Transition(S.PENDING, S.TIMEOUT, "expired before it started"),
     Transition(S.PENDING, S.CANCELLED, "client cancels"),
     Transition(S.QUEUED, S.RUNNING, "claim accepted"),
+    Transition(S.QUEUED, S.PENDING, "message lost, or put back by a pause or a rate limit"),
+    Transition(S.QUEUED, S.TIMEOUT, "expired before it started"),
     Transition(S.QUEUED, S.CANCELLED, "client cancels"),
-    Transition(S.QUEUED, S.PENDING, "message lost"),
     Transition(S.RUNNING, S.COMPLETED, "worker reports success"),
     Transition(S.RUNNING, S.FAILED, "no retry left"),
     Transition(S.RUNNING, S.TIMEOUT, "overdue, no retry left"),
@@ -60,10 +66,14 @@ TRANSITIONS: Final = (
     Transition(S.RUNNING, S.CANCELLED, "worker honours a cancel"),
     Transition(S.RUNNING, S.PENDING, "worker drains: the attempt is not charged"),
     Transition(S.RETRYING, S.PENDING, "backoff is over"),
+    Transition(S.RETRYING, S.BLOCKED, "backoff is over, and waits for a concurrency slot"),
     Transition(S.RETRYING, S.CANCELLED, "client cancels"),
     Transition(S.FAILED, S.PENDING, "client retries"),
     Transition(S.TIMEOUT, S.PENDING, "client retries"),
     Transition(S.CANCELLED, S.PENDING, "client retries"),
+    Transition(S.FAILED, S.BLOCKED, "client retries, and it has to wait"),
+    Transition(S.TIMEOUT, S.BLOCKED, "client retries, and it has to wait"),
+    Transition(S.CANCELLED, S.BLOCKED, "client retries, and it has to wait"),
 )
 del S
 

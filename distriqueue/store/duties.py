@@ -14,7 +14,8 @@ from distriqueue.core.job import MAX_LOSSES, JobId, Priority
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.states import Status
 from distriqueue.store.database import Database
-from distriqueue.store.jobs import dispatch_of
+from distriqueue.store.followups import admit, follow_up
+from distriqueue.store.rows import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("duties.sql")
@@ -41,6 +42,14 @@ class Stranded:
 
 
 @dataclass(frozen=True, slots=True)
+class Promoted:
+    """How many jobs a batch moved on, and what is pending now."""
+
+    jobs: int
+    ready: list[Dispatch]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """An attempt that the leader ended, and what became of its job."""
 
@@ -58,6 +67,8 @@ class Reaped:
     """Workers that became unresponsive."""
     lost: Sequence[Ended]
     overdue: Sequence[Ended]
+    ready: Sequence[Dispatch] = ()
+    """What became pending by that."""
 
 
 class DutyStore:
@@ -104,11 +115,42 @@ class DutyStore:
         in_s: float | None = rows[0]["in_s"]
         return in_s
 
-    async def promote(self, *, limit: int, epoch: int) -> list[Dispatch]:
-        """Make jobs that are due `pending`, a retry as its next attempt; return their dispatches."""
+    async def promote(self, *, limit: int, epoch: int) -> Promoted:
+        """Make jobs that are due `pending`, a retry as its next attempt, or `blocked` while their key has no slot."""
         async with self._database.transaction(epoch=epoch) as connection:
             rows = await connection.fetch(SQL["promote"], limit)
-        return [dispatch_of(row) for row in rows]
+            ready = [dispatch_of(row) for row in rows if row["concurrency_key"] is None]
+            ready += await admit(connection, [row["concurrency_key"] for row in rows])
+        return Promoted(len(rows), ready)
+
+    async def next_expiry_s(self) -> float | None:
+        """Return in how many seconds the next job that has not started expires (≤ 0: now), None when none will."""
+        rows = await self._database.fetch(SQL["next_expiry"])
+        in_s: float | None = rows[0]["in_s"]
+        return in_s
+
+    async def expire(self, *, limit: int, epoch: int) -> Promoted:
+        """End what was to have started by now as `timeout`; return how many, and what became pending by that."""
+        async with self._database.transaction(epoch=epoch) as connection:
+            rows = await connection.fetch(SQL["expire"], limit)
+            return Promoted(len(rows), await follow_up(connection, [row["id"] for row in rows if row["followed"]]))
+
+    async def follow_up(self, *, limit: int, epoch: int) -> Promoted:
+        """Go on with what follow_up has left over."""
+        async with self._database.transaction(epoch=epoch) as connection:
+            rows = await connection.fetch(SQL["left_over"], limit)
+            ready = await follow_up(connection, [row["job_id"] for row in rows if row["whole"]])
+            ready += await follow_up(
+                connection, [row["job_id"] for row in rows if not row["whole"]], children_only=True
+            )
+        return Promoted(len(rows), ready)
+
+    async def admit(self, after: str, *, limit: int, epoch: int) -> tuple[str | None, list[Dispatch]]:
+        """Look for free slots of keys that someone waits for, `limit` keys from `after` on; return where to go on."""
+        async with self._database.transaction(epoch=epoch) as connection:
+            keys = [row["concurrency_key"] for row in await connection.fetch(SQL["keys_in_line"], after, limit)]
+            ready = await admit(connection, keys)
+        return (keys[-1] if len(keys) == limit else None), ready
 
     async def reap(
         self, *, recorded_at: datetime, silence_s: float, unheard_s: float, grace_s: float, limit: int, epoch: int
@@ -122,7 +164,10 @@ class DutyStore:
             silent = await connection.fetch(SQL["silence"], recorded_at, silence_s, limit)
             lost = await connection.fetch(SQL["lost"], recorded_at, silence_s, unheard_s, MAX_LOSSES, limit)
             overdue = await connection.fetch(SQL["overdue"], recorded_at, silence_s, grace_s, limit)
-        return Reaped([row["id"] for row in silent], [_ended(row) for row in lost], [_ended(row) for row in overdue])
+            ready = await follow_up(connection, [row["id"] for row in (*lost, *overdue) if row["followed"]])
+        return Reaped(
+            [row["id"] for row in silent], [_ended(row) for row in lost], [_ended(row) for row in overdue], ready
+        )
 
 
 def _ended(row: Any) -> Ended:

@@ -31,6 +31,8 @@ class Event:
     priority: str
     worker_id: str | None
     progress: float | None
+    message: str | None
+    """What the handler said of its progress."""
     batch_id: UUID | None
 
 
@@ -130,5 +132,6 @@ def _event(row: Any) -> Event:
         row["priority"],
         row["worker_id"],
         row["progress"],
+        row["message"],
         row["batch_id"],
     )

@@ -3,19 +3,41 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from pydantic_core import from_json
+import asyncpg
 
 from distriqueue.core.errors import Conflict, NotFound
 from distriqueue.core.job import JobId, Priority
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.states import Status
 from distriqueue.store.database import Database, again
+from distriqueue.store.followups import admit, dispatches, follow_up
 from distriqueue.store.statements import load
 
 SQL: Final = load("jobs.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What few jobs have; a job without any takes the short way into the store."""
+
+    retry_policy_json: str | None = None
+    expires_at: datetime | None = None
+    queue_timeout_s: float | None = None
+    """As `expires_at`, but counted from when the job is ready; the earlier of both counts."""
+    unique_key: str | None = None
+    on_conflict: Literal["reject", "return_existing"] = "reject"
+    concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    callback_url: str | None = None
+    parents: tuple[UUID, ...] = ()
+    run_anyway: bool = False
+    """Run once all parents have ended, however they did."""
+
+
+NO_EXTRAS: Final = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +55,7 @@ class NewJob:
     batch_id: UUID | None = None
     tags: tuple[str, ...] = ()
     metadata_json: str | None = None
+    extras: Extras = NO_EXTRAS
 
     def dispatch(self) -> Dispatch:
         """The first attempt's dispatch."""
@@ -40,11 +63,49 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What is kept of jobs that came together."""
+
+    id: UUID
+    jobs: int
+    name: str | None = None
+    sequential: bool = False
+    stop_on_failure: bool = False
+    max_concurrent: int | None = None
+    callback_url: str | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether an end of one of its jobs may have consequences for the batch."""
+        return self.stop_on_failure or self.callback_url is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What the commit said of a new job."""
 
+    id: UUID
     created_at: datetime
     status: Status
+    is_new: bool = True
+    """False: a job with its unique key was there already, and this is that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel did: to each job, and what became pending by it."""
+
+    statuses: dict[UUID, Status]
+    """`cancelled`, or `running` where the worker must first be told; jobs that had ended are left out."""
+    ready: list[Dispatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry did."""
+
+    ids: list[UUID]
+    ready: list[Dispatch]
 
 
 class JobStore:
@@ -53,26 +114,22 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, jobs: Sequence[NewJob]) -> dict[UUID, Stored]:
-        """Store jobs with server-made ids in one commit; may be repeated after a lost answer. StoreUnavailable."""
+    async def insert(self, jobs: Sequence[NewJob], batches: Sequence[NewBatch] = ()) -> dict[UUID, Stored]:
+        """Store jobs without extras, with server-made ids, in one commit; may be repeated after a lost answer.
+
+        Raises StoreUnavailable. Jobs with extras, or ids of their clients' choice, go through `SubmissionStore`.
+        """
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(SQL["insert"], *_columns(jobs))
+            if batches:
+                await insert_batches(connection, batches)
+            rows = await connection.fetch(SQL["insert"], *columns(jobs))
             if len(rows) < len(jobs):
                 rows = await connection.fetch(SQL["stored"], [job.id for job in jobs])
-        return {row["id"]: Stored(row["created_at"], Status(row["status"])) for row in rows}
+        return {row["id"]: Stored(row["id"], row["created_at"], Status(row["status"])) for row in rows}
 
-    async def insert_own(self, jobs: Sequence[NewJob]) -> dict[UUID, Stored]:
-        """Store jobs with ids that their client chose, all or none; Conflict names an id that exists."""
-        async with self._database.transaction() as connection:
-            rows = await connection.fetch(SQL["insert"], *_columns(jobs))
-            if len(rows) < len(jobs):
-                taken = {job.id for job in jobs} - {row["id"] for row in rows}
-                raise Conflict(f"a job with the id {min(taken)} exists already")
-        return {row["id"]: Stored(row["created_at"], Status(row["status"])) for row in rows}
-
-    async def mark_queued(self, dispatches: Sequence[Dispatch], *, epoch: int | None = None) -> int:
+    async def mark_queued(self, sent: Sequence[Dispatch], *, epoch: int | None = None) -> int:
         """Mark confirmed dispatches `queued`; those claimed or cancelled meanwhile are left. Returns how many."""
-        ordered = sorted(dispatches, key=lambda dispatch: dispatch.job_id)
+        ordered = sorted(sent, key=lambda dispatch: dispatch.job_id)
         ids, attempts = [each.job_id for each in ordered], [each.attempt for each in ordered]
 
         async def run() -> int:
@@ -83,19 +140,48 @@ class JobStore:
 
         return await again(run)
 
-    async def cancel(self, job_id: UUID) -> Status:
-        """Cancel a job: `cancelled` at once, or `running` when its worker must first be told; NotFound, Conflict."""
-        rows = await self._database.fetch(SQL["cancel"], job_id)
-        if not rows:
+    async def cancel(self, job_id: UUID) -> Cancelled:
+        """Cancel a job; NotFound, Conflict."""
+        done = await self.cancel_many([job_id])
+        if not done.statuses:
             raise await self._why_not(job_id, "cancel")
-        return Status(rows[0]["status"])
+        return done
 
-    async def retry(self, job_id: UUID) -> Dispatch:
-        """Make a failed, timed out or cancelled job `pending` again, as its next attempt; NotFound, Conflict."""
-        rows = await self._database.fetch(SQL["retry"], job_id)
-        if not rows:
+    async def cancel_many(self, job_ids: Sequence[UUID]) -> Cancelled:
+        """Cancel those that have not ended, in one transaction: waiting ones at once, running ones by their workers."""
+
+        async def run() -> Cancelled:
+            async with self._database.transaction() as connection:
+                rows = await connection.fetch(SQL["cancel"], sorted(job_ids))
+                over = [row["id"] for row in rows if row["followed"] and row["status"] == "cancelled"]
+                ready = await follow_up(connection, over)
+            return Cancelled({row["id"]: Status(row["status"]) for row in rows}, ready)
+
+        return await again(run)
+
+    async def retry(self, job_id: UUID) -> Retried:
+        """Make a failed, timed out or cancelled job wait to be run again, as its next attempt; NotFound, Conflict."""
+        done = await self.retry_many([job_id])
+        if not done.ids:
             raise await self._why_not(job_id, "retry")
-        return dispatch_of(rows[0])
+        return done
+
+    async def retry_many(self, job_ids: Sequence[UUID], *, per_s: float | None = None) -> Retried:
+        """Retry those that ended badly, in one transaction, all now or at most `per_s` a second; Conflict."""
+
+        async def run() -> Retried:
+            async with self._database.transaction() as connection:
+                rows = await connection.fetch(SQL["retry"], sorted(job_ids), per_s)
+                ready = await dispatches(connection, [row["id"] for row in rows if row["status"] == "pending"])
+                ready += await admit(connection, [row["concurrency_key"] for row in rows])
+            return Retried([row["id"] for row in rows], ready)
+
+        try:
+            return await again(run)
+        except asyncpg.UniqueViolationError as exc:
+            if exc.constraint_name != "jobs_unique":
+                raise
+            raise Conflict("another unfinished job has the same uniqueKey") from exc
 
     async def _why_not(self, job_id: UUID, action: str) -> Conflict | NotFound:
         rows = await self._database.fetch(SQL["stored"], [job_id])
@@ -104,19 +190,22 @@ class JobStore:
         return Conflict(f"cannot {action} the job {job_id}: it is {rows[0]['status']}")
 
 
-def dispatch_of(row: Any) -> Dispatch:
-    """Read a row with a dispatch's columns."""
-    return Dispatch(
-        job_id=JobId(row["id"]),
-        attempt=row["attempt"],
-        type=row["type"],
-        priority=Priority(row["priority"]),
-        payload=from_json(row["payload"]),
-        execution_timeout_s=row["execution_timeout_s"],
+async def insert_batches(connection: Any, batches: Sequence[NewBatch]) -> None:
+    """Store batches, in the caller's transaction; may be repeated."""
+    await connection.execute(
+        SQL["insert_batches"],
+        [batch.id for batch in batches],
+        [batch.name for batch in batches],
+        [batch.jobs for batch in batches],
+        [batch.sequential for batch in batches],
+        [batch.stop_on_failure for batch in batches],
+        [batch.max_concurrent for batch in batches],
+        [batch.callback_url for batch in batches],
     )
 
 
-def _columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
+def columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
+    """Return the columns that all jobs have, as `insert` takes them."""
     return (
         [job.id for job in jobs],
         [job.type for job in jobs],

@@ -38,14 +38,24 @@ class Job:
     cancel_requested: bool
     worker_id: str | None
     progress: float | None
+    progress_message: str | None
     created_at: datetime
     ready_at: datetime
     due_at: datetime | None
+    expires_at: datetime | None
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     batch_id: UUID | None
+    schedule_name: str | None
+    schedule_fire_at: datetime | None
+    unique_key: str | None
+    concurrency_key: str | None
+    concurrency_limit: int | None
+    callback_url: str | None
+    depends_on: list[UUID]
     tags: list[str]
+    retry_policy: str | None
     metadata: str | None
     payload: str | None
     result: str | None
@@ -74,6 +84,7 @@ class JobFilter:
     tags: tuple[str, ...] = ()
     worker: str | None = None
     batch: UUID | None = None
+    schedule: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
     text: str | None = None
@@ -144,9 +155,18 @@ class JobReader:
         return Count(max(estimate, counted), exact=False)
 
 
+_PARENTS: Final = (
+    "CASE WHEN jobs.has_parents THEN ARRAY (SELECT d.parent_id FROM dependencies d"
+    " WHERE d.child_id = jobs.id ORDER BY d.place) ELSE '{}' END"
+)
+
+
 def _listed() -> list[ColumnElement[Any]]:
     columns: list[ColumnElement[Any]] = []
     for name in (field.name for field in fields(Job)):
+        if name == "depends_on":
+            columns.append(literal_column(_PARENTS).label(name))
+            continue
         source = jobs.c[name]
         if name in ("payload", "result"):
             small = func.pg_column_size(source) <= literal_column(str(INLINE_BYTES))
@@ -177,6 +197,8 @@ def _conditions(where: JobFilter) -> list[ColumnElement[bool]]:
         found.append(jobs.c.worker_id == where.worker)
     if where.batch is not None:
         found.append(jobs.c.batch_id == where.batch)
+    if where.schedule is not None:
+        found.append(jobs.c.schedule_name == where.schedule)
     if where.created_from is not None:
         found.append(jobs.c.created_at >= where.created_from)
     if where.created_to is not None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from distriqueue.core.messages import Answer, Dispatch, Report, ReportAnswer, ReportStatus
-from distriqueue.core.states import TERMINAL
+from distriqueue.core.messages import Answer, Dispatch, JobError, Parent, Report, ReportAnswer, ReportStatus
+from distriqueue.core.states import TERMINAL, Status
 from distriqueue.store.database import Database, again
-from distriqueue.store.jobs import dispatch_of
-from distriqueue.store.routing import Routing
+from distriqueue.store.followups import follow_up
+from distriqueue.store.routing import Routes, Routing
+from distriqueue.store.rows import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("reports.sql")
@@ -23,16 +24,20 @@ TRACEBACK_CHARS: Final = 16_384
 MESSAGE_CHARS: Final = 4_096
 
 
+PARENT_RESULT_BYTES: Final = 65_536
+"""A parent's result that is larger does not come with the claim."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answers, in the order of the reports, and what was released and wants a new dispatch."""
+    """The answers, in the order of the reports, and what became pending by them: released, next in line, children."""
 
     answers: list[ReportAnswer]
-    released: list[Dispatch]
+    ready: list[Dispatch]
 
 
 class ReportStore:
-    """Applies batches of reports; with a routing, claims of paused lanes are refused."""
+    """Applies batches of reports; with a routing, claims of paused lanes and limited types may be refused."""
 
     def __init__(self, database: Database, routing: Routing | None = None) -> None:
         self._database = database
@@ -54,39 +59,89 @@ class ReportStore:
         releases = [i for i in order if reports[i].status is ReportStatus.RELEASED]
         ends = [i for i in order if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
         accepted: set[int] = set()
-        put_back: set[int] = set()
-        released: list[Dispatch] = []
-        paused = (await self._routing.fresh()).paused if claims and self._routing is not None else frozenset()
+        refused: dict[int, str] = {}
+        ready: list[Dispatch] = []
+        over: list[UUID] = []
+        routes = await self._routing.fresh() if claims and self._routing is not None else None
         async with self._database.transaction() as connection:
-            if paused:
-                lanes = [lane.value for lane in paused]
-                rows = await connection.fetch(SQL["put_back"], *_keys([reports[i] for i in claims]), lanes)
-                put_back.update(claims[row["n"] - 1] for row in rows)
-                claims = [i for i in claims if i not in put_back]
-            for name, part, columns in (
-                ("claim", claims, _keys),
-                ("progress", progress, _progress_columns),
-                ("finish", ends, _end_columns),
-            ):
-                if part:
-                    rows = await connection.fetch(SQL[name], *columns([reports[i] for i in part]))
-                    accepted.update(part[row["n"] - 1] for row in rows)
+            if routes is not None and (routes.paused or routes.limited):
+                refused = await _hold_back(connection, reports, claims, routes)
+                claims = [i for i in claims if i not in refused]
+            parents = await _claim(connection, reports, claims, accepted)
+            if progress:
+                rows = await connection.fetch(SQL["progress"], *_progress_columns([reports[i] for i in progress]))
+                accepted.update(progress[row["n"] - 1] for row in rows)
+            if ends:
+                rows = await connection.fetch(SQL["finish"], *_end_columns([reports[i] for i in ends]))
+                accepted.update(ends[row["n"] - 1] for row in rows)
+                over += [row["id"] for row in rows if row["followed"]]
             if releases:
-                for row in await connection.fetch(SQL["release"], *_keys([reports[i] for i in releases])):
-                    accepted.add(releases[row["n"] - 1])
-                    if row["status"] == "pending":
-                        released.append(dispatch_of(row))
-            left = [i for i in range(len(reports)) if i not in accepted and i not in put_back]
+                rows = await connection.fetch(SQL["release"], *_keys([reports[i] for i in releases]))
+                accepted.update(releases[row["n"] - 1] for row in rows)
+                ready += [dispatch_of(row) for row in rows if row["status"] == "pending"]
+                over += [row["id"] for row in rows if row["followed"] and row["status"] != "pending"]
+            ready += await follow_up(connection, over)
+            left = [i for i in range(len(reports)) if i not in accepted and i not in refused]
             judged: dict[int, Any] = {}
             if left:
                 keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
                 judged = {left[row["n"] - 1]: row for row in await connection.fetch(SQL["judge"], *keys)}
         answers = [_answer(report, Answer.ACCEPTED) for report in reports]
-        for i in put_back:
-            answers[i] = _answer(reports[i], Answer.REFUSED, "queue_paused")
+        for i, reason in refused.items():
+            answers[i] = _answer(reports[i], Answer.REFUSED, reason)
         for i, row in judged.items():
             answers[i] = judge(reports[i], row)
-        return Applied(answers, released)
+        for i, waited_for in parents.items():
+            answers[i] = answers[i].model_copy(update={"parents": waited_for})
+        return Applied(answers, ready)
+
+
+async def _hold_back(
+    connection: Any, reports: Sequence[Report], claims: Sequence[int], routes: Routes
+) -> dict[int, str]:
+    """Put back the claims of paused lanes, and those of limited types for which there is no token; say why."""
+    refused: dict[int, str] = {}
+    if routes.paused:
+        lanes = [lane.value for lane in routes.paused]
+        rows = await connection.fetch(SQL["put_back"], *_keys([reports[i] for i in claims]), lanes)
+        refused = dict.fromkeys((claims[row["n"] - 1] for row in rows), "queue_paused")
+    left = [i for i in claims if i not in refused]
+    if routes.limited and left:
+        ids, attempts, _ = _keys([reports[i] for i in left])
+        rows = await connection.fetch(SQL["throttle"], ids, attempts)
+        refused |= dict.fromkeys((left[row["n"] - 1] for row in rows), "rate_limited")
+    return refused
+
+
+async def _claim(
+    connection: Any, reports: Sequence[Report], claims: Sequence[int], accepted: set[int]
+) -> dict[int, list[Parent]]:
+    """Start what may start; return the parents of those that have waited for some."""
+    if not claims:
+        return {}
+    children: dict[UUID, int] = {}
+    for row in await connection.fetch(SQL["claim"], *_keys([reports[i] for i in claims])):
+        i = claims[row["n"] - 1]
+        accepted.add(i)
+        if row["has_parents"]:
+            children[reports[i].job_id] = i
+    if not children:
+        return {}
+    parents: dict[int, list[Parent]] = {}
+    for row in await connection.fetch(SQL["parents"], list(children), PARENT_RESULT_BYTES):
+        parents.setdefault(children[row["child_id"]], []).append(_parent(row))
+    return parents
+
+
+def _parent(row: Any) -> Parent:
+    return Parent(
+        job_id=UUID(bytes=row["id"].bytes),
+        type=row["type"],
+        status=Status(row["status"]),
+        result=row["result"] and from_json(row["result"]),
+        error=row["error"] and JobError.model_validate_json(row["error"]),
+        omitted=bool(row["omitted"]),
+    )
 
 
 def judge(report: Report, now: Any) -> ReportAnswer:
@@ -96,7 +151,7 @@ def judge(report: Report, now: Any) -> ReportAnswer:
     if report.status is ReportStatus.RUNNING and report.progress is None:
         if mine and status == "running":
             return _answer(report, Answer.ACCEPTED)  # the first answer was lost
-        return _answer(report, Answer.REFUSED, _refusal(status, same_attempt=same_attempt))
+        return _answer(report, Answer.REFUSED, _refusal(status, same_attempt=same_attempt, expired=now["expired"]))
     if mine and status == report.status.value:
         return _answer(report, Answer.ACCEPTED)
     if now["ended_on"] == report.worker_id and now["outcome"] == report.status.value:
@@ -104,14 +159,16 @@ def judge(report: Report, now: Any) -> ReportAnswer:
     return _answer(report, Answer.STALE, "unknown_job" if status is None else "not_this_workers_attempt")
 
 
-def _refusal(status: str | None, *, same_attempt: bool) -> str:
+def _refusal(status: str | None, *, same_attempt: bool, expired: bool | None) -> str:
     if status is None:
         return "unknown_job"
     if status in TERMINAL:
         return "cancelled" if status == "cancelled" else "finished"
     if not same_attempt:
         return "stale_attempt"
-    return "running_elsewhere" if status == "running" else "not_ready"
+    if status == "running":
+        return "running_elsewhere"
+    return "expired" if expired else "not_ready"
 
 
 def _answer(report: Report, answer: Answer, reason: str | None = None) -> ReportAnswer:
@@ -123,7 +180,7 @@ def _keys(reports: Sequence[Report]) -> tuple[list[UUID], list[int], list[str]]:
 
 
 def _progress_columns(reports: Sequence[Report]) -> tuple[list[Any], ...]:
-    return (*_keys(reports), [r.progress for r in reports])
+    return (*_keys(reports), [r.progress for r in reports], [_clean(r.progress_message) for r in reports])
 
 
 def _end_columns(reports: Sequence[Report]) -> tuple[list[Any], ...]:
@@ -151,7 +208,9 @@ def _error(report: Report) -> str | None:
         "type": report.error_type,
         "traceback": report.traceback and report.traceback[-TRACEBACK_CHARS:],
     }
-    # Postgres stores an escaped NUL in a json value, but then cannot read the text out of it.
-    return to_json(
-        {name: value.replace("\0", "\ufffd") for name, value in fields.items() if value is not None}
-    ).decode()
+    return to_json({name: _clean(value) for name, value in fields.items() if value is not None}).decode()
+
+
+def _clean(text: str | None) -> str | None:
+    """Replace NUL: Postgres stores an escaped one in a json value, but then cannot read the text out of it."""
+    return text and text.replace("\0", "\ufffd")

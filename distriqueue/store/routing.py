@@ -33,6 +33,8 @@ class Routes:
 
     rules: Mapping[str, Priority] = field(default_factory=dict)
     paused: frozenset[Priority] = frozenset()
+    limited: frozenset[str] = frozenset()
+    """Types with a rate limit."""
 
     def lane(self, type_: str, priority: Priority) -> Priority:
         """Return the lane for a job of the type and priority."""
@@ -65,7 +67,7 @@ class RoutingStore:
         """Return rules and pauses as they are now."""
         row = (await self._database.fetch(SQL["load"]))[0]
         rules = {type_: Priority(lane) for type_, lane in from_json(row["rules"]).items()}
-        return Routes(rules, frozenset(map(Priority, row["paused"])))
+        return Routes(rules, frozenset(map(Priority, row["paused"])), frozenset(row["limited"]))
 
     async def set_rule(self, type_: str, lane: Priority) -> None:
         """Send the type's jobs through the lane, from their next dispatch on."""

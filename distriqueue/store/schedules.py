@@ -21,7 +21,7 @@ from distriqueue.core.job import (
 from distriqueue.core.messages import Dispatch
 from distriqueue.cron import Cron, due
 from distriqueue.store.database import Database
-from distriqueue.store.jobs import dispatch_of
+from distriqueue.store.rows import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("schedules.sql")

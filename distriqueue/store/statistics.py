@@ -93,6 +93,11 @@ class StatisticsStore:
             await self._database.fetch(SQL["read"], first, last, everything, RECENT_HOURS, MAX_TAIL, MAX_WORKERS)
         )
 
+    async def waiting(self) -> int | None:
+        """Return how many jobs are pending or queued, as far as the log is summed up; None when it is not far enough."""
+        row = (await self._database.fetch(SQL["waiting"]))[0]
+        return None if row["behind"] > MAX_TAIL else int(row["waiting"])
+
     async def ceiling(self) -> Ceiling | None:
         """Return how far the log reaches now; None when it is summed up so far."""
         newest = (await self._database.fetch(SQL["ceiling"]))[0]

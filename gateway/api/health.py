@@ -5,9 +5,12 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from distriqueue import __version__
+from distriqueue.access.trail import caller_of
+from distriqueue.core.access import Scope
 from distriqueue.core.errors import Unavailable
 from gateway.api import views
 from gateway.api.jobs import PartsOf
@@ -28,13 +31,18 @@ async def live() -> Response:
 
 @actuator.get("/health", summary="Can it serve?", responses={503: {"description": "DOWN"}})
 @root.get("/health/ready", summary="Can it serve?", responses={503: {"description": "DOWN"}})
-async def ready(parts: PartsOf) -> Response:
-    """UP while Postgres answers; a broker that is down only delays jobs, so it is shown but does not count."""
+async def ready(parts: PartsOf, request: Request) -> Response:
+    """UP while Postgres answers; a broker that is down only delays jobs, so it is shown but does not count.
+
+    Whoever may not `read` gets the status alone.
+    """
     database = await _probe(parts)
     broker = "UP" if parts.broker.connected else "DOWN"
     components: dict[str, Any] = {"database": database, "broker": {"status": broker}}
     up = database["status"] == "UP"
-    body = {"status": "UP" if up else "DOWN", "components": components}
+    body: dict[str, Any] = {"status": "UP" if up else "DOWN"}
+    if caller_of(request).may(Scope.READ):
+        body["components"] = components
     return Response(views.dumps(body), 200 if up else 503, media_type=JSON)
 
 

@@ -4,11 +4,13 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from distriqueue.core.states import Status
 from distriqueue.store.reads import Position
 from gateway.api import views
+from gateway.api.access import audit
 from gateway.api.problems import Problem
 from gateway.api.query import JobListQuery, SpanQuery, read_cursor, write_cursor
 from gateway.api.statistics import Statistics, statistics_view
@@ -83,17 +85,20 @@ async def job_attempts(job_id: JobIdOf, parts: PartsOf) -> Response:
     response_model=views.JobView,
     responses={202: {"model": views.JobView, "description": "It runs; its worker is told"}} | NOT_FOUND | CONFLICT,
 )
-async def cancel_job(job_id: JobIdOf, parts: PartsOf) -> Response:
+async def cancel_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Response:
     """Cancel a waiting job at once (200), or tell the worker of a running one (202)."""
-    status = await parts.jobs.cancel(job_id)
+    await audit(request, "job.cancel", str(job_id))
+    cancelled = await parts.jobs.cancel(job_id)
+    parts.publisher.offer(cancelled.ready)
     job = await parts.reader.get(job_id)
-    return _json(views.job_view(job), status=202 if status is Status.RUNNING else 200)
+    return _json(views.job_view(job), status=202 if cancelled.statuses[job_id] is Status.RUNNING else 200)
 
 
 @router.post("/{jobId}/retry", summary="Retry a job", response_model=views.JobView, responses=NOT_FOUND | CONFLICT)
-async def retry_job(job_id: JobIdOf, parts: PartsOf) -> Response:
+async def retry_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Response:
     """Run a failed, timed out or cancelled job again, in place: its history is kept, its attempt grows."""
-    parts.publisher.offer([await parts.jobs.retry(job_id)])
+    await audit(request, "job.retry", str(job_id))
+    parts.publisher.offer((await parts.jobs.retry(job_id)).ready)
     return _json(views.job_view(await parts.reader.get(job_id)))
 
 

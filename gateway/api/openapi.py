@@ -29,7 +29,8 @@ def body_of(model: str, *, or_array_of: str | None = None) -> dict[str, Any]:
 def document(app: FastAPI) -> dict[str, Any]:
     """Build the document once and keep it on the app."""
     if app.openapi_schema is None:
-        from gateway.api.submission import BatchSubmission, JobSubmission  # noqa: PLC0415  # it imports this module's user
+        from gateway.api.batch import BatchSubmission  # noqa: PLC0415  # as below
+        from gateway.api.submission import JobSubmission  # noqa: PLC0415  # it imports this module's user
 
         spec = get_openapi(
             title="DistriQueue",

@@ -56,6 +56,7 @@ class JobListQuery(_Query):
     tag: Texts = Field(default=[], description="Jobs that have all of these.")
     worker: Text | None = Field(default=None, description="The worker of the newest attempt.")
     batch: UUID | None = None
+    schedule: Text | None = Field(default=None, description="Made by this cron schedule.")
     created_from: AwareDatetime | None = Field(default=None, description="Created at or after.")
     created_to: AwareDatetime | None = Field(default=None, description="Created before.")
     q: Text | None = Field(default=None, description="Text in the type or error, or the start of an id.")
@@ -72,6 +73,7 @@ class JobListQuery(_Query):
             tags=tuple(self.tag),
             worker=self.worker,
             batch=self.batch,
+            schedule=self.schedule,
             created_from=self.created_from,
             created_to=self.created_to,
             text=self.q or None,

@@ -1,11 +1,13 @@
 """What a client may say of a new job, and its way from JSON to `NewJob`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC
-from typing import Annotated, Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     AwareDatetime,
     BaseModel,
@@ -17,6 +19,7 @@ from pydantic import (
     StrictStr,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, to_json
@@ -30,9 +33,13 @@ from distriqueue.core.job import (
     Priority,
     new_job_id,
 )
-from distriqueue.store.jobs import NewJob
+from distriqueue.core.retry import DEFAULT_RETRY_POLICY
+from distriqueue.store.jobs import NO_EXTRAS, Extras, NewJob
 from gateway.api.problems import field_errors, invalid
 
+RESERVED: Final = "distriqueue."
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -46,47 +53,144 @@ def _text_only(value: object) -> object:
     return value
 
 
+def _policy(value: object) -> object:
+    return {"type": value} if isinstance(value, str) else value
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or any(c <= " " or c == "\x7f" for c in text):
+        raise ValueError("must be an http or https address")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password")
+    return text
+
+
+def not_reserved(type_: str) -> str:
+    """Refuse the types that only DistriQueue itself makes: a webhook is signed with its secret."""
+    if type_.startswith(RESERVED):
+        raise ValueError(f"types that start with {RESERVED!r} are DistriQueue's own")
+    return type_
+
+
 Name = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Tag = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE)]
+JobUuid = Annotated[UUID, BeforeValidator(_text_only)]
+Time = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST), BeforeValidator(_text_only)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=MAX_EXECUTION_TIMEOUT_S, allow_inf_nan=False)]
+CallbackUrl = Annotated[StrictStr, StringConstraints(max_length=2_000), AfterValidator(_web_address)]
 
 
-class JobSubmission(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+
+
+class RetryPolicy(_Strict):
+    """How long to wait before retry number n, from 0 on: `base × factorⁿ` seconds, at most `cap`."""
+
+    type: Literal["fixed", "exponential"] = "exponential"
+    base: Seconds = DEFAULT_RETRY_POLICY.base_s
+    factor: Annotated[float, Field(strict=True, ge=1, le=100, allow_inf_nan=False)] = Field(
+        default=DEFAULT_RETRY_POLICY.factor, description="Of `exponential`."
+    )
+    cap: Seconds = DEFAULT_RETRY_POLICY.cap_s
+    jitter: StrictBool = Field(default=True, description="Times a draw from [½, 1).")
+
+    def stored(self) -> str:
+        """Return it as the store keeps it."""
+        factor = 1.0 if self.type == "fixed" else self.factor
+        return to_json({"base": self.base, "factor": factor, "cap": self.cap, "jitter": self.jitter}).decode()
+
+
+class JobSubmission(_Strict):
     """A new job."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True, title="JobSubmission")
-
-    type: Name = Field(description="Which handler runs it.", examples=["calculate"])
+    type: Annotated[Name, AfterValidator(not_reserved)] = Field(
+        description="Which handler runs it.", examples=["calculate"]
+    )
     priority: Annotated[Priority, BeforeValidator(_priority)] = Field(
         default=Priority.MEDIUM,
         validation_alias=AliasChoices("priority", "jobPriority"),
         description="Its lane, in any case; `jobPriority` is accepted too.",
     )
     payload: dict[str, Any] = Field(
-        default={}, description="What the handler gets.", examples=[{"numbers": [1, 2, 3, 4, 5]}]
+        default_factory=dict, description="What the handler gets.", examples=[{"numbers": [1, 2, 3]}]
     )
     max_retries: Annotated[StrictInt, Field(ge=0, le=MAX_RETRIES_BOUND)] = Field(
         default=DEFAULT_MAX_RETRIES, description="How often a failed attempt is tried again."
     )
-    execution_timeout: Annotated[float, Field(strict=True, gt=0, le=MAX_EXECUTION_TIMEOUT_S)] = Field(
+    retry_policy: Annotated[RetryPolicy, BeforeValidator(_policy)] | None = Field(
+        default=None, description="How long it waits before a retry; the name of a type will do."
+    )
+    execution_timeout: Seconds = Field(
         default=DEFAULT_EXECUTION_TIMEOUT_S, description="Seconds that one attempt may run."
     )
-    schedule_at: Annotated[AwareDatetime, BeforeValidator(_text_only)] | None = Field(
-        default=None, description="Not before this time (RFC 3339 with an offset)."
+    schedule_at: Time | None = Field(default=None, description="Not before this time (RFC 3339 with an offset).")
+    expires_at: Time | None = Field(default=None, description="Not started by this time, it ends as `timeout`.")
+    queue_timeout: Seconds | None = Field(
+        default=None, description="Not started so many seconds after it could have been, it ends as `timeout`."
     )
+    parent_job_id: JobUuid | None = Field(default=None, description="As one of `dependsOn`.")
+    depends_on: Annotated[tuple[JobUuid, ...], Field(max_length=1000)] = Field(
+        default=(), description="Jobs that must have completed first."
+    )
+    on_parent_failure: Literal["cancel", "run"] = Field(
+        default="cancel", description="What becomes of it when one of those does not complete."
+    )
+    unique_key: Name | None = Field(default=None, description="No two unfinished jobs have the same.")
+    on_conflict: Literal["reject", "return_existing"] = Field(
+        default="reject", description="When the unique key is taken: 409, or 200 and the job that has it."
+    )
+    concurrency_key: Name | None = Field(default=None, description="Jobs with the same one share its slots.")
+    concurrency_limit: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="How many of them may run at once; 1 if not given."
+    )
+    callback_url: CallbackUrl | None = Field(default=None, description="Gets a signed webhook when the job has ended.")
     tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = Field(default=(), description="Labels to filter by.")
     metadata: dict[str, Any] | None = Field(default=None, description="Kept with the job, not given to the handler.")
-    id: Annotated[UUID, BeforeValidator(_text_only)] | None = Field(
-        default=None, description="The job's id, if the client chooses it; 409 when it is taken."
-    )
+    id: JobUuid | None = Field(default=None, description="Its id, if the client chooses it; 409 when it is taken.")
+
+    @model_validator(mode="after")
+    def _limit_has_a_key(self) -> Self:
+        if self.concurrency_limit is not None and self.concurrency_key is None:
+            raise ValueError("concurrencyLimit needs a concurrencyKey")
+        return self
+
+    def extras(self) -> Extras:
+        """What few jobs have; NO_EXTRAS for most."""
+        if self.model_fields_set.isdisjoint(_EXTRAS):
+            return NO_EXTRAS
+        parents = self.depends_on if self.parent_job_id is None else (*self.depends_on, self.parent_job_id)
+        return Extras(
+            retry_policy_json=None if self.retry_policy is None else self.retry_policy.stored(),
+            expires_at=self.expires_at and self.expires_at.astimezone(UTC),
+            queue_timeout_s=self.queue_timeout,
+            unique_key=self.unique_key,
+            on_conflict=self.on_conflict,
+            concurrency_key=self.concurrency_key,
+            concurrency_limit=None if self.concurrency_key is None else self.concurrency_limit or 1,
+            callback_url=self.callback_url,
+            parents=tuple(dict.fromkeys(parents)),
+            run_anyway=self.on_parent_failure == "run",
+        )
 
 
-class BatchSubmission(BaseModel):
-    """Jobs that are stored together or not at all."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True, title="BatchSubmission")
-
-    jobs: list[Any] = Field(description="The jobs, each as for `POST /jobs`.")
-    partial: StrictBool = Field(default=False, description="Store the good ones although others are wrong.")
+_EXTRAS: Final = frozenset(
+    {
+        "retry_policy",
+        "expires_at",
+        "queue_timeout",
+        "parent_job_id",
+        "depends_on",
+        "unique_key",
+        "concurrency_key",
+        "callback_url",
+    }
+)
 
 
 def read_submission(body: object, *, where: str = "", batch_id: UUID | None = None) -> tuple[NewJob, bool]:
@@ -95,18 +199,7 @@ def read_submission(body: object, *, where: str = "", batch_id: UUID | None = No
         submission = JobSubmission.model_validate(body)
     except ValidationError as exc:
         raise invalid([_within(where, error) for error in field_errors(exc.errors(include_url=False))]) from None
-    payload_json = to_json(submission.payload, inf_nan_mode="constants").decode()
-    metadata_json = None
-    if submission.metadata is not None:
-        metadata_json = to_json(submission.metadata, inf_nan_mode="constants").decode()
-    for name, text, value in (
-        ("payload", payload_json, submission.payload),
-        ("metadata", metadata_json, submission.metadata),
-    ):
-        if text is not None and ("\\u0000" in text or "Infinity" in text):
-            wrong = [{"field": f"{name}{path}", "message": message} for path, message in _unstorable(value)]
-            if wrong:
-                raise invalid([_within(where, error) for error in wrong])
+    payload_json, metadata_json = storable(submission.payload, submission.metadata, where=where)
     job = NewJob(
         id=JobId(submission.id) if submission.id is not None else new_job_id(),
         type=submission.type,
@@ -119,18 +212,23 @@ def read_submission(body: object, *, where: str = "", batch_id: UUID | None = No
         batch_id=batch_id,
         tags=submission.tags,
         metadata_json=metadata_json,
+        extras=submission.extras(),
     )
+    if job.id in job.extras.parents:
+        raise invalid([_within(where, {"field": "dependsOn", "message": "a job cannot wait for itself"})])
     return job, submission.id is not None
 
 
-def read_batch(body: object) -> BatchSubmission:
-    """Check a batch's own fields; a bare array is a batch of its items."""
-    if isinstance(body, list):
-        return BatchSubmission(jobs=body)
-    try:
-        return BatchSubmission.model_validate(body)
-    except ValidationError as exc:
-        raise invalid(field_errors(exc.errors(include_url=False))) from None
+def storable(payload: object, metadata: object = None, *, where: str = "") -> tuple[str, str | None]:
+    """Return both as JSON text; InvalidRequest names what JSON can say and Postgres cannot keep."""
+    payload_json = to_json(payload, inf_nan_mode="constants").decode()
+    metadata_json = None if metadata is None else to_json(metadata, inf_nan_mode="constants").decode()
+    for name, text, value in (("payload", payload_json, payload), ("metadata", metadata_json, metadata)):
+        if text is not None and ("\\u0000" in text or "Infinity" in text):
+            wrong = [{"field": f"{name}{path}", "message": message} for path, message in _unstorable(value)]
+            if wrong:
+                raise invalid([_within(where, error) for error in wrong])
+    return payload_json, metadata_json
 
 
 def _within(where: str, error: Mapping[str, object]) -> Mapping[str, object]:

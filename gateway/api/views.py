@@ -1,6 +1,6 @@
 """How jobs look on the wire: documented by models, written by orjson from the store's rows."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -42,6 +42,16 @@ class ErrorView(View):
     traceback: str | None = None
 
 
+class RetryPolicyView(View):
+    """How long to wait before retry number n, from 0 on: `base × factorⁿ` seconds, at most `cap`."""
+
+    base: float
+    factor: float
+    cap: float
+    jitter: bool
+    """Times a draw from [½, 1)."""
+
+
 class JobView(View):
     """A job."""
 
@@ -55,16 +65,26 @@ class JobView(View):
     losses: int
     execution_timeout: float
     progress: float | None
+    progress_message: str | None
     worker_id: str | None
     cancel_requested: bool
     tags: list[str]
     batch_id: UUID | None
+    schedule_name: str | None
+    scheduled_for: datetime | None
+    depends_on: list[UUID]
+    unique_key: str | None
+    concurrency_key: str | None
+    concurrency_limit: int | None
+    callback_url: str | None
+    retry_policy: RetryPolicyView | None
     payload: dict[str, Any] | None
     metadata: dict[str, Any] | None
     result: Any | None
     error: ErrorView | None
     created_at: datetime
     schedule_at: datetime | None
+    expires_at: datetime | None
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
@@ -89,7 +109,9 @@ class JobPage(View):
 class BatchAnswer(View):
     """What became of a batch."""
 
-    batch_id: UUID
+    batch_id: UUID | None
+    """None when none of the jobs could be stored."""
+    batch_name: str | None
     total_jobs: int
     successful: int
     failed: int
@@ -120,6 +142,7 @@ class EventView(View):
     attempt: int
     worker_id: str | None
     progress: float | None
+    progress_message: str | None
     timestamp: datetime
 
 
@@ -137,8 +160,9 @@ def _uuid(value: object) -> str:
 
 def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
     """Show a job that was just stored, from what was sent: no read after the write."""
+    extras = job.extras
     return {
-        "id": job.id,
+        "id": stored.id,
         "type": job.type,
         "status": stored.status,
         "priority": job.priority,
@@ -148,24 +172,44 @@ def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
         "losses": 0,
         "executionTimeout": job.execution_timeout_s,
         "progress": None,
+        "progressMessage": None,
         "workerId": None,
         "cancelRequested": False,
         "tags": job.tags,
         "batchId": job.batch_id,
+        "scheduleName": None,
+        "scheduledFor": None,
+        "dependsOn": extras.parents,
+        "uniqueKey": extras.unique_key,
+        "concurrencyKey": extras.concurrency_key,
+        "concurrencyLimit": extras.concurrency_limit,
+        "callbackUrl": extras.callback_url,
+        "retryPolicy": _raw(extras.retry_policy_json),
         "payload": _raw(job.payload_json),
         "metadata": _raw(job.metadata_json),
         "result": None,
         "error": None,
         "createdAt": stored.created_at,
         "scheduleAt": job.due_at,
+        "expiresAt": expires_at(job, stored),
         "queuedAt": None,
         "startedAt": None,
         "finishedAt": None,
         "queueTimeMs": None,
         "executionTimeMs": None,
         "totalDurationMs": None,
-        "links": _links(job.id),
+        "links": _links(stored.id),
     }
+
+
+def expires_at(job: NewJob, stored: Stored) -> datetime | None:
+    """Return when a new job expires unless it starts, as the store reckons it."""
+    expires, queue_timeout_s = job.extras.expires_at, job.extras.queue_timeout_s
+    if queue_timeout_s is None:
+        return expires
+    ready_at = stored.created_at if job.due_at is None else max(job.due_at, stored.created_at)
+    by_queue = ready_at + timedelta(seconds=queue_timeout_s)
+    return by_queue if expires is None else min(expires, by_queue)
 
 
 def job_view(job: Job) -> dict[str, Any]:
@@ -181,16 +225,26 @@ def job_view(job: Job) -> dict[str, Any]:
         "losses": job.losses,
         "executionTimeout": job.execution_timeout_s,
         "progress": job.progress,
+        "progressMessage": job.progress_message,
         "workerId": job.worker_id,
         "cancelRequested": job.cancel_requested,
         "tags": job.tags,
         "batchId": job.batch_id,
+        "scheduleName": job.schedule_name,
+        "scheduledFor": job.schedule_fire_at,
+        "dependsOn": job.depends_on,
+        "uniqueKey": job.unique_key,
+        "concurrencyKey": job.concurrency_key,
+        "concurrencyLimit": job.concurrency_limit,
+        "callbackUrl": job.callback_url,
+        "retryPolicy": _raw(job.retry_policy),
         "payload": _raw(job.payload),
         "metadata": _raw(job.metadata),
         "result": _raw(job.result),
         "error": _raw(job.error),
         "createdAt": job.created_at,
         "scheduleAt": job.due_at,
+        "expiresAt": job.expires_at,
         "queuedAt": job.queued_at,
         "startedAt": job.started_at,
         "finishedAt": job.finished_at,
@@ -224,6 +278,7 @@ def event_view(event: Event) -> dict[str, Any]:
         "attempt": event.attempt,
         "workerId": event.worker_id,
         "progress": event.progress,
+        "progressMessage": event.message,
         "timestamp": event.at,
     }
 

@@ -7,6 +7,7 @@ from distriqueue.core.states import Status
 from distriqueue.store.duties import DutyStore, Reaped
 from distriqueue.telemetry import get_logger
 from orchestrator.duties.duty import Outcome
+from orchestrator.duties.sender import Sender
 from orchestrator.recording import Recording
 
 log = get_logger("reaper")
@@ -35,8 +36,11 @@ class Reaper:
     name: Final = "reaper"
     interval_s: Final = 0.5
 
-    def __init__(self, store: DutyStore, records: Records, *, worker_timeout_s: float, batch: int = 500) -> None:
+    def __init__(
+        self, store: DutyStore, records: Records, sender: Sender, *, worker_timeout_s: float, batch: int = 500
+    ) -> None:
         self._store = store
+        self._sender = sender
         self._records = records
         self._worker_timeout_s = worker_timeout_s
         self._batch = batch
@@ -58,6 +62,7 @@ class Reaper:
             epoch=epoch,
         )
         _tell(reaped)
+        await self._sender.offer(reaped.ready, epoch=epoch)
         parts = (reaped.silent, reaped.lost, reaped.overdue)
         return Outcome(sum(map(len, parts)), more=max(map(len, parts)) == self._batch)
 

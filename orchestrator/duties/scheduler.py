@@ -24,7 +24,6 @@ class Scheduler:
         if next_in_s is None or next_in_s > 0:
             return Outcome(0, next_in_s=next_in_s)
         due = await self._store.promote(limit=self._batch, epoch=epoch)
-        if due and self._sender.connected:
-            await self._sender.send(due, epoch=epoch)
+        await self._sender.offer(due.ready, epoch=epoch)
         # None although one is due: others hold the rows, so wait. Some: look at once when the next is due.
-        return Outcome(len(due), more=bool(due))
+        return Outcome(due.jobs, more=bool(due.jobs))

@@ -57,6 +57,11 @@ class Sender:
         await self.mark(epoch=epoch)
         return Sent(len(fresh), len(confirmed))
 
+    async def offer(self, dispatches: Sequence[Dispatch], *, epoch: int) -> None:
+        """Send what became pending if the broker is there; what is not sent the dispatcher sends."""
+        if dispatches and self.connected:
+            await self.send(dispatches, epoch=epoch)
+
     async def mark(self, *, epoch: int) -> None:
         """Mark what was confirmed and is not marked yet. Raises StoreUnavailable, Fenced."""
         batch = list(self._unmarked.values())

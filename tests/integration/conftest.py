@@ -14,9 +14,10 @@ from distriqueue.core.messages import Answer, Report
 from distriqueue.settings import StoreSettings
 from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore
-from distriqueue.store.jobs import JobStore, NewJob
+from distriqueue.store.jobs import NO_EXTRAS, Extras, JobStore, NewJob
 from distriqueue.store.reads import Job, JobReader
 from distriqueue.store.reports import ReportStore
+from distriqueue.store.submissions import SubmissionStore
 
 
 def new_job(
@@ -28,6 +29,7 @@ def new_job(
     due_at: datetime | None = None,
     tags: tuple[str, ...] = (),
     batch_id: UUID | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> NewJob:
     payload = payload or {}
     return NewJob(
@@ -41,6 +43,7 @@ def new_job(
         due_at=due_at,
         tags=tags,
         batch_id=batch_id,
+        extras=extras,
     )
 
 
@@ -50,6 +53,7 @@ class Stores:
 
     database: Database
     jobs: JobStore
+    submissions: SubmissionStore
     reports: ReportStore
     reader: JobReader
     events: EventStore
@@ -78,4 +82,4 @@ async def stores(database_url: str) -> AsyncIterator[Stores]:
     """Stores over a fresh database with the jobs' tables."""
     settings = StoreSettings.load(database_url=database_url, store_timeout=10.0)
     async with Database.open(settings, application="test") as database:
-        yield Stores(database, JobStore(database), ReportStore(database), JobReader(database), EventStore(database))
+        yield Stores(database, JobStore(database), SubmissionStore(database), ReportStore(database), JobReader(database), EventStore(database))

@@ -57,7 +57,7 @@ class Leader:
 
     def reaper(self, *, batch: int = 500) -> Reaper:
         """Return a reaper with the usual window."""
-        return Reaper(self.duties, self.records, worker_timeout_s=WINDOW_S, batch=batch)
+        return Reaper(self.duties, self.records, self.sender, worker_timeout_s=WINDOW_S, batch=batch)
 
     async def submit(self, priority: Priority = Priority.MEDIUM, *, due_in_s: float | None = None, **new: Any) -> JobId:
         """Store a job; `pending`, or `scheduled` when it has a due time."""

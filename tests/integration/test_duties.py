@@ -61,7 +61,7 @@ class TestDispatcher:
 
     async def test_heals_a_leader_that_died_between_commit_and_publish(self, leader: Leader) -> None:
         job_id = await leader.submit(due_in_s=-1)
-        assert len(await leader.duties.promote(limit=10, epoch=leader.epoch)) == 1  # and here it dies
+        assert (await leader.duties.promote(limit=10, epoch=leader.epoch)).jobs == 1  # and here it dies
         assert await leader.sent() == 0
         await leader.change(job_id, "ready_at = ready_at - interval '2 s'")
         assert (await Dispatcher(leader.duties, leader.sender).run(leader.epoch)).done == 1
@@ -128,7 +128,7 @@ class TestScheduler:
             await leader.report("w1", job_id, ReportStatus.FAILED, attempt=2)
             await leader.change(job_id, "due_at = now() - interval '1 s'")
         batches = await asyncio.gather(*(leader.duties.promote(limit=15, epoch=1) for _ in range(2)))
-        assert sorted(each.job_id for batch in batches for each in batch) == sorted(jobs)
+        assert sorted(each.job_id for batch in batches for each in batch.ready) == sorted(jobs)
         assert {(await leader.row(job_id))["attempt"] for job_id in jobs} == {3}
 
     async def test_a_stale_leader_wakes_nothing(self, leader: Leader) -> None:
@@ -312,9 +312,9 @@ class TestFence:
         try:
             await frozen.execute("BEGIN")
             await frozen.execute("SELECT 1 FROM jobs FOR UPDATE")
-            assert await leader.duties.promote(limit=1, epoch=1) == []
+            assert (await leader.duties.promote(limit=1, epoch=1)).jobs == 0
             assert await leader.leadership.end_others(boot="boot1") == 1
-            assert len(await leader.duties.promote(limit=1, epoch=1)) == 1
+            assert (await leader.duties.promote(limit=1, epoch=1)).jobs == 1
             assert await leader.statuses(job_id) == ["pending"]
         finally:
             frozen.terminate()

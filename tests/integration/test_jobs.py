@@ -8,6 +8,7 @@ from distriqueue.core.errors import Conflict, NotFound
 from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.states import Status
 from distriqueue.store.reads import JobFilter, Position
+from distriqueue.store.submissions import Submission
 from tests.integration.conftest import Stores, new_job
 
 
@@ -21,8 +22,9 @@ async def test_storing_a_batch_again_after_a_lost_answer_changes_nothing(stores:
 async def test_a_taken_id_refuses_its_whole_submission(stores: Stores) -> None:
     taken, other = new_job(), new_job()
     await stores.add(taken)
-    with pytest.raises(Conflict, match=str(taken.id)):
-        await stores.jobs.insert_own([other, taken])
+    [answer] = (await stores.submissions.accept([Submission((other, taken), own_ids=True)])).answers
+    assert isinstance(answer, Conflict)
+    assert str(taken.id) in answer.message
     with pytest.raises(NotFound):
         await stores.get(other)
 
@@ -44,7 +46,7 @@ async def test_tags_survive_whatever_they_hold(stores: Stores) -> None:
 async def test_a_waiting_job_is_cancelled_at_once_and_only_once(stores: Stores) -> None:
     job = new_job()
     await stores.add(job)
-    assert await stores.jobs.cancel(job.id) is Status.CANCELLED
+    assert (await stores.jobs.cancel(job.id)).statuses == {job.id: Status.CANCELLED}
     with pytest.raises(Conflict, match="cancelled"):
         await stores.jobs.cancel(job.id)
     with pytest.raises(NotFound):
@@ -56,7 +58,7 @@ async def test_a_clients_retry_goes_on_in_place_with_its_history(stores: Stores)
     await stores.add(job)
     await stores.report(job, "running")
     await stores.report(job, "failed", error_message="boom")
-    dispatch = await stores.jobs.retry(job.id)
+    [dispatch] = (await stores.jobs.retry(job.id)).ready
     assert (dispatch.job_id, dispatch.attempt, dispatch.payload) == (job.id, 2, {"n": 1})
     await stores.report(job, "running", attempt=2, worker="w2")
     await stores.report(job, "completed", attempt=2, worker="w2", result=True)

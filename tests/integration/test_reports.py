@@ -153,7 +153,7 @@ async def test_a_released_attempt_is_not_charged_and_its_late_result_is_refused(
     await stores.report(job, "running")
     report = Report(job_id=job.id, attempt=1, status=ReportStatus.RELEASED, worker_id="w1")
     applied = await stores.reports.apply([report])
-    assert [(dispatch.job_id, dispatch.attempt) for dispatch in applied.released] == [(job.id, 2)]
+    assert [(dispatch.job_id, dispatch.attempt) for dispatch in applied.ready] == [(job.id, 2)]
     stored = await stores.get(job)
     assert (stored.status, stored.attempt, stored.failures) == ("pending", 2, 0)
     assert await stores.report(job, "completed") == (Answer.STALE, "not_this_workers_attempt")
@@ -163,7 +163,7 @@ async def test_a_running_job_is_cancelled_by_its_worker(stores: Stores) -> None:
     job = new_job()
     await stores.add(job)
     await stores.report(job, "running")
-    assert await stores.jobs.cancel(job.id) == "running"
+    assert (await stores.jobs.cancel(job.id)).statuses == {job.id: "running"}
     assert (await stores.get(job)).cancel_requested
     assert await stores.report(job, "cancelled") == ACCEPTED
     assert (await stores.get(job)).status == "cancelled"

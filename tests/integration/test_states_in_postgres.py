@@ -53,9 +53,17 @@ async def test_a_row_cannot_contradict_itself(stores: Stores, change: str, const
 async def test_the_stores_backoff_is_the_policys(stores: Stores) -> None:
     for failures in (0, 1, 5, 9, 50, 5000):
         rows = await stores.database.fetch(
-            "SELECT extract(epoch FROM retry_delay($1))::float8 FROM generate_series(1, 200)", failures
+            "SELECT extract(epoch FROM retry_delay($1, NULL))::float8 FROM generate_series(1, 200)", failures
         )
         waits = [row[0] for row in rows]
         full_s = min(DEFAULT_RETRY_POLICY.base_s * 2.0 ** min(failures, 60), DEFAULT_RETRY_POLICY.cap_s)
         assert full_s / 2 <= min(waits) < full_s * 0.6
         assert full_s * 0.9 < max(waits) <= full_s
+
+
+async def test_a_jobs_own_policy_counts_instead(stores: Stores) -> None:
+    policy = '{"base": 3, "factor": 4, "cap": 40, "jitter": false}'
+    rows = await stores.database.fetch(
+        "SELECT extract(epoch FROM retry_delay(n, $1))::float8 FROM generate_series(0, 3) AS n", policy
+    )
+    assert [row[0] for row in rows] == [3, 12, 40, 40]

@@ -84,11 +84,54 @@ WITH due AS (
        FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs j
-   SET status = 'pending', attempt = j.attempt + (j.status = 'retrying')::int, ready_at = now(),
-       worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL
+   SET status = CASE WHEN j.concurrency_key IS NULL THEN 'pending' ELSE 'blocked' END,
+       attempt = j.attempt + (j.status = 'retrying')::int, ready_at = now(),
+       worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL
   FROM due
  WHERE j.id = due.id
-RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s
+RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.concurrency_key
+
+-- name: expire
+WITH late AS (
+    SELECT id FROM jobs
+     WHERE expires_at <= now() AND finished_at IS NULL
+     ORDER BY expires_at
+     LIMIT $1
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs j
+   SET status = 'timeout', finished_at = now(),
+       error = json_build_object('type', 'NotStarted', 'message', format(
+                   'was still %s at %s, when it was to have started', j.status,
+                   to_char(j.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))),
+       fingerprint = fingerprint(j.type, json_build_object('type', 'NotStarted', 'message', j.status))
+  FROM late
+ WHERE j.id = late.id
+RETURNING j.id, j.followed
+
+-- name: next_expiry
+SELECT CAST(extract(epoch FROM min(expires_at) - now()) AS float8) AS in_s
+  FROM jobs
+ WHERE expires_at IS NOT NULL AND finished_at IS NULL
+
+-- name: left_over
+DELETE FROM follow_ups
+ WHERE job_id IN (SELECT job_id FROM follow_ups ORDER BY job_id LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING job_id, whole
+
+-- name: keys_in_line
+-- Keys that someone waits for a slot of, from $1 on: the next one by the index, again and again.
+WITH RECURSIVE in_line AS (
+    (SELECT concurrency_key FROM jobs
+      WHERE concurrency_key > $1 AND status = 'blocked' AND waits_for = 0
+      ORDER BY concurrency_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.concurrency_key FROM jobs j
+             WHERE j.concurrency_key > in_line.concurrency_key AND j.status = 'blocked' AND j.waits_for = 0
+             ORDER BY j.concurrency_key LIMIT 1)
+      FROM in_line WHERE in_line.concurrency_key IS NOT NULL
+)
+SELECT concurrency_key FROM in_line WHERE concurrency_key IS NOT NULL LIMIT $2
 
 -- name: silence
 -- Silent when unheard for $2 seconds before $1, the moment up to which heartbeats are known to have been recorded.
@@ -124,19 +167,21 @@ WITH gone AS (
            finished_at = CASE WHEN j.cancel_requested OR j.losses + 1 >= $4 THEN now() END,
            due_at      = CASE WHEN j.cancel_requested OR j.losses + 1 >= $4 THEN j.due_at ELSE now() END,
            losses      = j.losses + 1,
+           fingerprint = CASE WHEN NOT j.cancel_requested AND j.losses + 1 >= $4
+                              THEN fingerprint(j.type, '{"type": "WorkerLost"}') END,
            error       = json_build_object('type', 'WorkerLost', 'message', format(
                              'attempt %s was lost: its worker %s %s%s', j.attempt, j.worker_id, gone.how,
                              CASE WHEN j.losses + 1 >= $4 AND NOT j.cancel_requested
                                   THEN format('; %s attempts were lost, and no more are made', j.losses + 1) END))
       FROM gone
      WHERE j.id = gone.id
-    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, 'lost', error FROM ended WHERE status = 'retrying'
         ON CONFLICT (job_id, attempt) DO NOTHING
 )
-SELECT id, attempt, status, worker_id FROM ended
+SELECT id, attempt, status, worker_id, followed FROM ended
 
 -- name: overdue
 -- As if the worker had reported `timeout`: see `finish` in reports.sql.
@@ -155,17 +200,19 @@ WITH late AS (
            finished_at = CASE WHEN retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
                               THEN NULL ELSE now() END,
            due_at      = CASE WHEN retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
-                              THEN now() + retry_delay(j.failures) ELSE j.due_at END,
+                              THEN now() + retry_delay(j.failures, j.retry_policy) ELSE j.due_at END,
            failures    = j.failures + 1,
+           fingerprint = CASE WHEN NOT retries('timeout', true, j.failures, j.max_retries, j.cancel_requested)
+                              THEN fingerprint(j.type, '{"type": "ExecutionTimeout"}') END,
            error       = json_build_object('type', 'ExecutionTimeout', 'message', format(
                              'attempt %s ran longer than %s s, and its worker %s did not end it',
                              j.attempt, j.execution_timeout_s, j.worker_id))
       FROM late
      WHERE j.id = late.id
-    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+    RETURNING j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, 'timeout', error FROM ended WHERE status = 'retrying'
         ON CONFLICT (job_id, attempt) DO NOTHING
 )
-SELECT id, attempt, status, worker_id FROM ended
+SELECT id, attempt, status, worker_id, followed FROM ended

@@ -5,7 +5,7 @@
 SELECT s.xmin, e.*
   FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin) s
   LEFT JOIN LATERAL (
-       SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, batch_id
+       SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, message, batch_id
          FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) e ON true
 
 -- name: newest
@@ -18,12 +18,12 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,
 SELECT pg_current_xact_id()::text::bigint
 
 -- name: between
-SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, batch_id
+SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, message, batch_id
   FROM events WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3
 
 -- name: floor
 SELECT seq FROM event_floor
 
 -- name: of_job
-SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, batch_id
+SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, message, batch_id
   FROM events WHERE job_id = $1 ORDER BY seq LIMIT $2

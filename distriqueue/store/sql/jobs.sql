@@ -14,6 +14,11 @@ SELECT id, type, priority, CASE WHEN due_at > now() THEN 'scheduled' ELSE 'pendi
     ON CONFLICT (id) DO NOTHING
 RETURNING id, created_at, status
 
+-- name: insert_batches
+INSERT INTO batches (id, name, jobs, sequential, stop_on_failure, max_concurrent, callback_url)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bool[], $5::bool[], $6::int[], $7::text[])
+    ON CONFLICT (id) DO NOTHING
+
 -- name: stored
 SELECT id, created_at, status FROM jobs WHERE id = ANY ($1::uuid[])
 
@@ -28,21 +33,28 @@ UPDATE jobs j
    SET status = CASE WHEN j.status = 'running' THEN j.status ELSE 'cancelled' END,
        finished_at = CASE WHEN j.status = 'running' THEN NULL ELSE now() END,
        cancel_requested = true
- WHERE j.id = $1 AND j.finished_at IS NULL
-RETURNING j.status
+  FROM unnest($1::uuid[]) AS r(id)
+ WHERE j.id = r.id AND j.finished_at IS NULL
+RETURNING j.id, j.status, j.followed
 
 -- name: retry
+-- With a concurrency key, or parents that have not ended, it waits as `blocked` first: admit says for how long.
+-- $2: how many a second, from now on; NULL: all now.
 WITH retried AS (
     UPDATE jobs j
-       SET status = 'pending', attempt = j.attempt + 1, failures = 0, losses = 0, cancel_requested = false,
-           ready_at = now(), worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL
-      FROM jobs before
-     WHERE before.id = j.id AND j.id = $1 AND j.status IN ('failed', 'timeout', 'cancelled')
-    RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, before.attempt AS ended_attempt,
+       SET status = CASE WHEN j.waits_for > 0 OR j.concurrency_key IS NOT NULL THEN 'blocked' ELSE 'pending' END,
+           attempt = j.attempt + 1, failures = 0, losses = 0, cancel_requested = false,
+           ready_at = now() + coalesce(make_interval(secs => (r.n - 1) / $2::float8), interval '0'),
+           worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL,
+           expires_at = NULL, rate_slot = NULL, fingerprint = NULL
+      FROM unnest($1::uuid[]) WITH ORDINALITY AS r(id, n)
+      JOIN jobs before ON before.id = r.id
+     WHERE j.id = r.id AND j.status || '' IN ('failed', 'timeout', 'cancelled')
+    RETURNING j.id, j.attempt, j.status, j.concurrency_key, j.waits_for, before.attempt AS ended_attempt,
               before.worker_id, before.started_at, before.finished_at, before.status AS outcome, before.error
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, finished_at, outcome, error)
     SELECT id, ended_attempt, worker_id, started_at, finished_at, outcome, error
       FROM retried WHERE started_at IS NOT NULL
 )
-SELECT id, attempt, type, priority, payload, execution_timeout_s FROM retried
+SELECT id, status, concurrency_key FROM retried

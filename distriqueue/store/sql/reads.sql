@@ -2,8 +2,11 @@
 
 -- name: job
 SELECT id, type, priority, status, attempt, failures, losses, max_retries, execution_timeout_s, cancel_requested, worker_id,
-       progress, created_at, ready_at, due_at, queued_at, started_at, finished_at, batch_id, tags, metadata, payload, result,
-       error
+       progress, progress_message, created_at, ready_at, due_at, expires_at, queued_at, started_at, finished_at, batch_id,
+       schedule_name, schedule_fire_at, unique_key, concurrency_key, concurrency_limit, callback_url,
+       CASE WHEN has_parents
+            THEN ARRAY (SELECT parent_id FROM dependencies WHERE child_id = jobs.id ORDER BY place) ELSE '{}' END AS depends_on,
+       tags, retry_policy, metadata, payload, result, error
   FROM jobs WHERE id = $1
 
 -- name: attempts

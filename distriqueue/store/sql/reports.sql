@@ -1,10 +1,24 @@
 -- Statements of distriqueue/store/reports.py: a batch of workers' reports. See jobs.sql on `j.status || ''`.
 
+-- name: throttle
+SELECT throttle($1::uuid[], $2::int[]) AS n
+
 -- name: claim
-UPDATE jobs j SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL
+UPDATE jobs j
+   SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL, progress_message = NULL,
+       expires_at = NULL, rate_slot = NULL
   FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
- WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status IN ('pending', 'queued')
-RETURNING r.n
+ WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
+   AND (j.expires_at IS NULL OR j.expires_at > now())
+RETURNING r.n, j.has_parents
+
+-- name: parents
+-- Of claimed jobs that have waited for some; a large result is left out.
+SELECT d.child_id, p.id, p.type, p.status, p.error,
+       CASE WHEN pg_column_size(p.result) <= $2 THEN p.result END AS result, pg_column_size(p.result) > $2 AS omitted
+  FROM dependencies d JOIN jobs p ON p.id = d.parent_id
+ WHERE d.child_id = ANY ($1::uuid[])
+ ORDER BY d.child_id, d.place
 
 -- name: put_back
 -- While lanes are paused, before the claims: what would go through one is pending again, for the broker holds it no more.
@@ -17,8 +31,9 @@ UPDATE jobs j SET status = 'pending', queued_at = NULL
 RETURNING r.n
 
 -- name: progress
-UPDATE jobs j SET progress = r.progress
-  FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float4[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, progress, n)
+UPDATE jobs j SET progress = r.progress, progress_message = coalesce(r.message, j.progress_message)
+  FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float4[], $5::text[]) WITH ORDINALITY
+       AS r(job_id, attempt, worker_id, progress, message, n)
  WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
 RETURNING r.n
 
@@ -30,21 +45,24 @@ WITH ended AS (
            finished_at = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
                               THEN NULL ELSE now() END,
            due_at      = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
-                              THEN now() + coalesce(make_interval(secs => r.retry_after_s), retry_delay(j.failures))
+                              THEN now() + coalesce(make_interval(secs => r.retry_after_s), retry_delay(j.failures, j.retry_policy))
                               ELSE j.due_at END,
            failures    = j.failures + (r.outcome IN ('failed', 'timeout'))::int,
            progress    = CASE WHEN r.outcome = 'completed' THEN 100 ELSE j.progress END,
            result      = CAST(r.result AS json),
-           error       = CAST(r.error AS json)
+           error       = CAST(r.error AS json),
+           fingerprint = CASE WHEN r.outcome IN ('failed', 'timeout')
+                               AND NOT retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
+                              THEN fingerprint(j.type, CAST(r.error AS json)) END
       FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::float8[])
            WITH ORDINALITY AS r(job_id, attempt, worker_id, outcome, result, error, retryable, retry_after_s, n)
      WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
-    RETURNING r.n, r.outcome, j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error
+    RETURNING r.n, r.outcome, j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, outcome, error FROM ended WHERE status = 'retrying'
 )
-SELECT n FROM ended
+SELECT n, id, followed FROM ended
 
 -- name: release
 WITH released AS (
@@ -52,21 +70,21 @@ WITH released AS (
        SET status = CASE WHEN j.cancel_requested THEN 'cancelled' ELSE 'pending' END,
            finished_at = CASE WHEN j.cancel_requested THEN now() END,
            attempt = j.attempt + (NOT j.cancel_requested)::int, ready_at = now(),
-           worker_id = NULL, progress = NULL, queued_at = NULL, started_at = NULL
+           worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL
       FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
       JOIN jobs before ON before.id = r.job_id
      WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
     RETURNING r.n, r.worker_id, r.attempt AS released_attempt, before.started_at AS ran_from,
-              j.id, j.attempt, j.status, j.type, j.priority, j.payload, j.execution_timeout_s
+              j.id, j.attempt, j.status, j.type, j.priority, j.payload, j.execution_timeout_s, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome)
     SELECT id, released_attempt, worker_id, ran_from, 'released' FROM released
 )
-SELECT n, id, attempt, status, type, priority, payload, execution_timeout_s FROM released
+SELECT n, id, attempt, status, type, priority, payload, execution_timeout_s, followed FROM released
 
 -- name: judge
 -- For what matched no row above: where the job is now, and how this very attempt ended before.
-SELECT r.n, j.status, j.attempt, j.worker_id, a.outcome, a.worker_id AS ended_on
+SELECT r.n, j.status, j.attempt, j.worker_id, j.expires_at <= now() AS expired, a.outcome, a.worker_id AS ended_on
   FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS r(job_id, attempt, n)
   LEFT JOIN jobs j ON j.id = r.job_id
   LEFT JOIN attempts a ON a.job_id = r.job_id AND a.attempt = r.attempt

@@ -2,7 +2,8 @@
 
 -- name: load
 SELECT (SELECT coalesce(json_object_agg(type, lane), '{}') FROM routing_rules)::text AS rules,
-       ARRAY (SELECT lane FROM lane_controls WHERE paused) AS paused
+       ARRAY (SELECT lane FROM lane_controls WHERE paused) AS paused,
+       ARRAY (SELECT type FROM rate_limits) AS limited
 
 -- name: set_rule
 INSERT INTO routing_rules (type, lane) VALUES ($1, $2) ON CONFLICT (type) DO UPDATE SET lane = excluded.lane

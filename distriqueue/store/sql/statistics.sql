@@ -4,6 +4,10 @@
 -- Every number up to `seq` was drawn by a transaction below `xid`: see distriqueue/store/events.py on gaps.
 SELECT (SELECT seq FROM event_rollup) AS rolled, coalesce((SELECT max(seq) FROM events), 0) AS seq
 
+-- name: waiting
+SELECT (SELECT coalesce(sum(jobs), 0) FROM job_totals WHERE hour = '-infinity' AND status IN ('pending', 'queued')) AS waiting,
+       coalesce((SELECT max(seq) FROM events), 0) - (SELECT seq FROM event_rollup) AS behind
+
 -- name: next_xid
 SELECT pg_current_xact_id()::text::bigint
 

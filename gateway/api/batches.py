@@ -1,0 +1,93 @@
+"""`GET /batches/{id}`: how far jobs are that came together."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from distriqueue.core.states import Status
+from gateway.api import views
+from gateway.api.jobs import PartsOf
+from gateway.api.problems import Problem
+from gateway.api.submit import JSON
+
+MAX_JOBS: Final = 1_000
+"""Most jobs shown in an answer; the list by `links.jobs` has them all."""
+
+router: Final = APIRouter(prefix="/batches", tags=["jobs"])
+
+
+class BatchJobView(views.View):
+    """One job of a batch, briefly."""
+
+    id: UUID
+    type: str
+    status: Status
+    progress: float | None
+
+
+class BatchLinks(views.View):
+    """Where to go on from a batch."""
+
+    self: str
+    jobs: str
+    stream: str
+
+
+class BatchView(views.View):
+    """A batch; jobs that retention has deleted are not counted any more."""
+
+    id: UUID
+    name: str | None
+    total_jobs: int
+    by_status: dict[str, int]
+    finished: bool
+    progress: float
+    """How many of its jobs have ended, in percent."""
+    sequential: bool
+    stop_on_failure: bool
+    stopped: bool
+    max_concurrent: int | None
+    callback_url: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    jobs: list[BatchJobView]
+    links: BatchLinks
+
+
+@router.get(
+    "/{batchId}",
+    summary="Read a batch",
+    response_model=BatchView,
+    responses={404: {"model": Problem, "description": "No such batch"}},
+)
+async def get_batch(batch_id: Annotated[UUID, Path(alias="batchId")], parts: PartsOf) -> Response:
+    """Return the counts by status, the jobs, and whether all have ended."""
+    batch = await parts.batches.get(batch_id)
+    jobs = await parts.batches.jobs(batch_id, limit=MAX_JOBS)
+    ended = sum(batch.by_status.get(status, 0) for status in ("completed", "failed", "timeout", "cancelled"))
+    left = sum(batch.by_status.values()) - ended
+    answer: dict[str, Any] = {
+        "id": batch.id,
+        "name": batch.name,
+        "totalJobs": batch.jobs,
+        "byStatus": batch.by_status,
+        "finished": left == 0,
+        "progress": round(100 * (1 - left / batch.jobs), 2),
+        "sequential": batch.sequential,
+        "stopOnFailure": batch.stop_on_failure,
+        "stopped": batch.stopped,
+        "maxConcurrent": batch.max_concurrent,
+        "callbackUrl": batch.callback_url,
+        "createdAt": batch.created_at,
+        "finishedAt": batch.finished_at,
+        "jobs": [{"id": job.id, "type": job.type, "status": job.status, "progress": job.progress} for job in jobs],
+        "links": {
+            "self": f"/api/batches/{batch.id}",
+            "jobs": f"/api/jobs?batch={batch.id}",
+            "stream": f"/api/jobs/stream?batch={batch.id}",
+        },
+    }
+    return Response(views.dumps(answer), media_type=JSON)

@@ -1,0 +1,45 @@
+"""The header `Idempotency-Key`: one request, however often it is sent."""
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+
+from distriqueue.store.submissions import IdempotencyKey
+from gateway.api.openapi import body_of
+from gateway.api.problems import invalid
+
+HEADER: Final = "Idempotency-Key"
+MAX_CHARS: Final = 255
+
+
+def idempotency_key(request: Request, body: object) -> IdempotencyKey | None:
+    """Read the header; the request's fingerprint is of its path and its JSON, however that is written."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_CHARS or not key.isascii() or not key.isprintable():
+        message = f"1 to {MAX_CHARS} printable ASCII characters"
+        raise invalid([{"field": HEADER, "message": message}])
+    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    fingerprint = hashlib.sha256(request.url.path.encode() + b"\n" + canonical).digest()
+    return IdempotencyKey(_caller(request), key, fingerprint)
+
+
+def submission_of(model: str, *, or_array_of: str | None = None) -> dict[str, Any]:
+    """Return the documentation of a body that may be sent with a key."""
+    header = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": "Sent again with the same key, the same request gets the first answer again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARS, "pattern": "^[ -~]+$"},
+    }
+    return body_of(model, or_array_of=or_array_of) | {"parameters": [header]}
+
+
+def _caller(request: Request) -> str:
+    """Each API key has idempotency keys of its own."""
+    caller = getattr(request.state, "caller", None)
+    return str(getattr(caller, "key_id", None) or "") if caller is not None else ""
