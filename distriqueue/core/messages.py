@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import from_json, to_json
 
@@ -21,6 +21,9 @@ DISPATCH_VERSION: Final = 1
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An identifier from outside: one line, no control characters."""
+
+
+_ANY_TIME: Final = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
 
 
 class Wire(BaseModel):
@@ -125,7 +128,7 @@ class Report(Wire):
     progress: Annotated[float, Field(ge=0, le=100)] | None = None
     progress_message: Annotated[str, Field(max_length=500)] | None = None
     """What the handler said of it; with `progress` only."""
-    timestamp: datetime | None = None
+    timestamp: Annotated[datetime, WithJsonSchema(_ANY_TIME)] | None = None
     """The worker's own clock: for its logs only, the store uses its own."""
 
 

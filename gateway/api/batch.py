@@ -7,16 +7,18 @@ from itertools import pairwise
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from distriqueue.core.errors import InvalidRequest
 from distriqueue.core.job import new_job_id
 from distriqueue.store.jobs import NewBatch, NewJob
+from gateway.api.openapi import REF
 from gateway.api.problems import field_errors, invalid
 from gateway.api.submission import CallbackUrl, Name, read_submission
 
 MAX_CONCURRENT: Final = 1000
+JOBS: Final = {"type": "array", "minItems": 1, "items": {"$ref": REF.format(model="JobSubmission")}}
 
 
 class BatchSubmission(BaseModel):
@@ -24,7 +26,7 @@ class BatchSubmission(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True, title="BatchSubmission")
 
-    jobs: list[Any] = Field(
+    jobs: Annotated[list[Any], WithJsonSchema(JOBS)] = Field(
         description="The jobs, each as for `POST /jobs`. By `id` and `dependsOn` they may wait for each other."
     )
     batch_name: Name | None = Field(default=None, description="A name for people.")

@@ -58,7 +58,7 @@ class BatchView(views.View):
 
 
 @router.get(
-    "/{batchId}",
+    "/{batchId:uuid}",
     summary="Read a batch",
     response_model=BatchView,
     responses={404: {"model": Problem, "description": "No such batch"}},

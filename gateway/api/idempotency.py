@@ -36,7 +36,7 @@ def submission_of(model: str, *, or_array_of: str | None = None) -> dict[str, An
         "description": "Sent again with the same key, the same request gets the first answer again.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARS, "pattern": "^[ -~]+$"},
     }
-    return body_of(model, or_array_of=or_array_of) | {"parameters": [header]}
+    return body_of(model, or_array_of=or_array_of, at_least=1) | {"parameters": [header]}
 
 
 def _caller(request: Request) -> str:

@@ -57,13 +57,15 @@ async def statistics(span: Annotated[SpanQuery, Query()], parts: PartsOf) -> Res
     return _json(statistics_view(await parts.statistics.read(span.start, span.end)))
 
 
-@router.get("/{jobId}", summary="Read a job", response_model=views.JobView, responses=NOT_FOUND)
+@router.get("/{jobId:uuid}", summary="Read a job", response_model=views.JobView, responses=NOT_FOUND)
 async def get_job(job_id: JobIdOf, parts: PartsOf) -> Response:
     """Return the job with its payload, result or error, and timings in milliseconds."""
     return _json(views.job_view(await parts.reader.get(job_id)))
 
 
-@router.get("/{jobId}/events", summary="A job's timeline", response_model=list[views.EventView], responses=NOT_FOUND)
+@router.get(
+    "/{jobId:uuid}/events", summary="A job's timeline", response_model=list[views.EventView], responses=NOT_FOUND
+)
 async def job_events(job_id: JobIdOf, parts: PartsOf) -> Response:
     """Return every transition of the job, oldest first."""
     await parts.reader.get(job_id)
@@ -71,7 +73,7 @@ async def job_events(job_id: JobIdOf, parts: PartsOf) -> Response:
 
 
 @router.get(
-    "/{jobId}/attempts", summary="A job's attempts", response_model=list[views.AttemptView], responses=NOT_FOUND
+    "/{jobId:uuid}/attempts", summary="A job's attempts", response_model=list[views.AttemptView], responses=NOT_FOUND
 )
 async def job_attempts(job_id: JobIdOf, parts: PartsOf) -> Response:
     """Return every attempt with its worker, start, end, outcome and error, oldest first."""
@@ -80,7 +82,7 @@ async def job_attempts(job_id: JobIdOf, parts: PartsOf) -> Response:
 
 
 @router.post(
-    "/{jobId}/cancel",
+    "/{jobId:uuid}/cancel",
     summary="Cancel a job",
     response_model=views.JobView,
     responses={202: {"model": views.JobView, "description": "It runs; its worker is told"}} | NOT_FOUND | CONFLICT,
@@ -94,7 +96,7 @@ async def cancel_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Respo
     return _json(views.job_view(job), status=202 if cancelled.statuses[job_id] is Status.RUNNING else 200)
 
 
-@router.post("/{jobId}/retry", summary="Retry a job", response_model=views.JobView, responses=NOT_FOUND | CONFLICT)
+@router.post("/{jobId:uuid}/retry", summary="Retry a job", response_model=views.JobView, responses=NOT_FOUND | CONFLICT)
 async def retry_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Response:
     """Run a failed, timed out or cancelled job again, in place: its history is kept, its attempt grows."""
     await audit(request, "job.retry", str(job_id))

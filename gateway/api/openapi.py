@@ -15,13 +15,13 @@ from distriqueue.core.messages import Report
 REF: Final = "#/components/schemas/{model}"
 
 
-def body_of(model: str, *, or_array_of: str | None = None) -> dict[str, Any]:
+def body_of(model: str, *, or_array_of: str | None = None, at_least: int = 0) -> dict[str, Any]:
     """Return the documentation of a JSON request body that a lean route reads itself."""
     one: dict[str, Any] = {"$ref": REF.format(model=model)}
     schema = (
         one
         if or_array_of is None
-        else {"anyOf": [one, {"type": "array", "items": {"$ref": REF.format(model=or_array_of)}}]}
+        else {"anyOf": [one, {"type": "array", "minItems": at_least, "items": {"$ref": REF.format(model=or_array_of)}}]}
     )
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 

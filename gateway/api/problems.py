@@ -7,7 +7,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI
@@ -16,11 +16,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from distriqueue.core.errors import DistriQueueError, InvalidRequest, Overloaded, Unavailable
 from distriqueue.telemetry import get_logger
 
 log = get_logger("api")
+
+METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class FieldProblem(BaseModel):
@@ -77,9 +80,14 @@ async def _validation(request: Request, error: Any) -> Response:
 
 
 async def _http(request: Request, http: Any) -> Response:
-    code = {404: "not_found", 405: "method_not_allowed"}.get(http.status_code, "http_error")
-    detail = f"there is nothing at {request.url.path}" if http.status_code == 404 else str(http.detail)
-    return _response(request, http.status_code, code, detail, headers=dict(http.headers or {}))
+    if http.status_code == 404:
+        return _response(request, 404, "not_found", f"there is nothing at {request.url.path}")
+    if http.status_code == 405:
+        allowed = ", ".join(sorted(_methods(request)))
+        return _response(
+            request, 405, "method_not_allowed", f"{request.url.path} takes {allowed}", headers={"Allow": allowed}
+        )
+    return _response(request, http.status_code, "http_error", str(http.detail), headers=dict(http.headers or {}))
 
 
 async def _gone(_request: Request, _error: Any) -> Response:
@@ -95,6 +103,15 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def invalid(errors: Sequence[Mapping[str, object]]) -> InvalidRequest:
     """Return the error that names these fields."""
     return InvalidRequest(_summary(errors), errors=[dict(error) for error in errors])
+
+
+def _methods(request: Request) -> set[str]:
+    """Return what the path takes by all its routes: Starlette itself names those of the first one only."""
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    routes = request.app.routes
+    return {
+        method for method, scope in scopes.items() if any(each.matches(scope)[0] is Match.FULL for each in routes)
+    }
 
 
 def _summary(errors: Sequence[Mapping[str, object]]) -> str:

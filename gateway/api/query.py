@@ -1,18 +1,18 @@
 """What clients may ask of lists and streams: query parameters, strict like bodies."""
 
 import base64
-import binascii
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from distriqueue.core.job import Priority
 from distriqueue.core.states import Status
 from distriqueue.store.reads import JobFilter, Position
 from gateway.api.problems import invalid
+from gateway.api.times import EARLIEST, LATEST, Time
 from gateway.hub import EVERYTHING, EventFilter
 
 MAX_OFFSET: Final = 100_000
@@ -35,7 +35,8 @@ def _no_nul(text: str) -> str:
 StatusIn = Annotated[Status, BeforeValidator(lambda value: Status.parse(str(value)))]
 PriorityIn = Annotated[Priority, BeforeValidator(lambda value: Priority.parse(str(value)))]
 Text = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
-SpanTime = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
+Cursor = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$")]
+"""24 bytes in base64, all of which mean some position."""
 Texts = Annotated[list[Text], Field(max_length=50), BeforeValidator(_split)]
 
 
@@ -57,12 +58,12 @@ class JobListQuery(_Query):
     worker: Text | None = Field(default=None, description="The worker of the newest attempt.")
     batch: UUID | None = None
     schedule: Text | None = Field(default=None, description="Made by this cron schedule.")
-    created_from: AwareDatetime | None = Field(default=None, description="Created at or after.")
-    created_to: AwareDatetime | None = Field(default=None, description="Created before.")
+    created_from: Time | None = Field(default=None, description="Created at or after.")
+    created_to: Time | None = Field(default=None, description="Created before.")
     q: Text | None = Field(default=None, description="Text in the type or error, or the start of an id.")
     page: int = Field(default=0, ge=0, description="0-based; far pages go by `cursor`.")
     size: int = Field(default=20, ge=1, le=MAX_SIZE)
-    cursor: Text | None = Field(default=None, description="`nextCursor` of the page before.")
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
     def filter(self) -> JobFilter:
         """What the list is narrowed to."""
@@ -104,22 +105,21 @@ class StreamQuery(_Query):
 class SpanQuery(_Query):
     """A span of time."""
 
-    start: SpanTime | None = Field(default=None, alias="from", description="At or after.")
-    end: SpanTime | None = Field(default=None, alias="to", description="Before.")
+    start: Time | None = Field(default=None, alias="from", description="At or after.")
+    end: Time | None = Field(default=None, alias="to", description="Before.")
+
+
+_LATEST_MICROS: Final = (LATEST - EARLIEST) // timedelta(microseconds=1)
 
 
 def write_cursor(position: Position) -> str:
     """Spell a position as an opaque word."""
-    micros = round(position.created_at.timestamp() * 1_000_000)
+    micros = (position.created_at - EARLIEST) // timedelta(microseconds=1)
     return base64.urlsafe_b64encode(micros.to_bytes(8) + position.id.bytes).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> Position:
-    """Read what `write_cursor` spelt; InvalidRequest for anything else."""
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        seconds, micros = divmod(int.from_bytes(raw[:8]), 1_000_000)
-        return Position(datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros), UUID(bytes=raw[8:]))
-    except (ValueError, OverflowError, OSError, binascii.Error):
-        message = "not a cursor of this server: use `nextCursor` of the page before"
-        raise invalid([{"field": "cursor", "message": message}]) from None
+    """Read what `write_cursor` spelt."""
+    raw = base64.urlsafe_b64decode(text)
+    at = EARLIEST + timedelta(microseconds=min(int.from_bytes(raw[:8]), _LATEST_MICROS))
+    return Position(at, UUID(bytes=raw[8:]))

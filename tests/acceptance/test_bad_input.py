@@ -48,7 +48,7 @@ BAD: Final[list[Case]] = [
     ("POST", REPORT, _json([{"jobId": "x"}]), 422),
     ("POST", REPORT, _json({"jobId": UNKNOWN, "attempt": 1, "status": "flying", "workerId": "w"}), 422),
     ("GET", f"{JOBS}/{UNKNOWN}", b"", 404),
-    ("GET", f"{JOBS}/nonsense", b"", 422),
+    ("GET", f"{JOBS}/nonsense", b"", 404),
     ("GET", f"{JOBS}?cursor=nonsense", b"", 422),
     ("GET", f"{JOBS}?size=0&colour=red", b"", 422),
     ("GET", f"{JOBS}?q=%00", b"", 422),
