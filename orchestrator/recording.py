@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 MAX_GAP_S: Final = 2.0
-"""Recordings further apart than this are a gap. Flushes come every half a second."""
+"""Recordings further apart than this are a gap. Flushes come every quarter of a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from orchestrator.recording import Recording
 log = get_logger("registry")
 
 FLUSH_S: Final = 0.25
-"""A cancel waits at most for this, then for its worker's next beat (1 s): 1.25 s, and 0.25 s are left for the latencies."""
+"""A cancel waits at most this long, then for its worker's next beat (1 s): of 1.5 s, 0.25 s are left for latencies."""
 FLUSH_TIMEOUT_S: Final = 2.0
 STALE_S: Final = 3.0
 """Without a flush for so long, heartbeats are refused, so that workers turn to another node."""

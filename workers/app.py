@@ -9,13 +9,16 @@ from contextlib import AsyncExitStack
 
 from distriqueue.broker import connect
 from distriqueue.lifecycle import stop_signal
-from distriqueue.settings import BrokerSettings, WorkerSettings
+from distriqueue.settings import BrokerSettings, WebhookSettings, WorkerSettings
+from workers.handlers import webhook
 from workers.handlers.registry import Registry
 from workers.runtime.gateway import Gateways
 from workers.runtime.worker import Worker, WorkerConfig
 
 
-async def run(settings: WorkerSettings, broker_settings: BrokerSettings, registry: Registry) -> None:
+async def run(
+    settings: WorkerSettings, broker_settings: BrokerSettings, webhook_settings: WebhookSettings, registry: Registry
+) -> None:
     """Run a worker until SIGTERM, SIGINT or an orchestrator's wish; a second signal ends the process at once."""
     config = WorkerConfig(
         worker_id=f"{settings.worker_id}.{secrets.token_hex(3)}",
@@ -24,10 +27,12 @@ async def run(settings: WorkerSettings, broker_settings: BrokerSettings, registr
         strict=settings.worker_strict,
         drain_s=settings.worker_drain,
         orchestrators=settings.orchestrator_urls,
+        api_key=settings.api_key,
     )
+    handlers = with_webhooks(registry, webhook_settings)
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_signal())
-        gateway = await stack.enter_async_context(Gateways(settings.gateway_url))
+        gateway = await stack.enter_async_context(Gateways(settings.gateway_url, api_key=settings.api_key))
         broker = await stack.enter_async_context(
             connect(
                 broker_settings.broker_url.get_secret_value(),
@@ -36,8 +41,18 @@ async def run(settings: WorkerSettings, broker_settings: BrokerSettings, registr
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         impatience = group.create_task(_let_second_signal_kill(stop))
-        await Worker(config, registry, broker, gateway, on_stuck=_exit_now).run(stop)
+        await Worker(config, handlers, broker, gateway, on_stuck=_exit_now).run(stop)
         impatience.cancel()
+
+
+def with_webhooks(registry: Registry, settings: WebhookSettings) -> Registry:
+    """Return the registry with `distriqueue.webhook`, which every worker handles; one that has its own keeps that."""
+    if registry.get(webhook.TYPE) is not None:
+        return registry
+    complete = Registry()
+    complete.include(registry)
+    complete.include(webhook.registry(settings))
+    return complete
 
 
 async def _let_second_signal_kill(stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.handlers.registry import Handler
 from workers.runtime.context import JobContext, ProgressSink
 from workers.runtime.outcome import CANCELLED, INTERRUPTED, RELEASED, Outcome, overdue
+from workers.runtime.pending import RawParents
 from workers.runtime.recent import AttemptKey
 
 OnFree: TypeAlias = Callable[[float], None]
@@ -35,6 +36,7 @@ class Attempt:
     on_free: OnFree
     timeout_s: float
     started_at: float
+    parents: RawParents = ()
     context: JobContext = field(init=False)
     stop: Stop | None = None
     ended: bool = False
@@ -51,13 +53,13 @@ class Attempt:
     progress_due: bool = False
 
     @classmethod
-    def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree) -> "Attempt":
+    def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree, parents: RawParents = ()) -> "Attempt":
         """Put a dispatch into a slot; the handler may shorten its timeout."""
         timeout_s = dispatch.execution_timeout_s
         if handler.timeout_s is not None:
             timeout_s = min(timeout_s, handler.timeout_s)
         key = (dispatch.job_id, dispatch.attempt)
-        return cls(key, dispatch, handler, on_free, timeout_s, time.monotonic())
+        return cls(key, dispatch, handler, on_free, timeout_s, time.monotonic(), parents)
 
     def open_context(self, sink: ProgressSink) -> None:
         """Make what the handler sees."""
@@ -67,6 +69,7 @@ class Attempt:
             self.dispatch.type,
             deadline=self.started_at + self.timeout_s,
             sink=sink,
+            parents=self.parents,
         )
 
     def settle(self, outcome: Outcome | None) -> Outcome:

@@ -90,7 +90,14 @@ def _run(parent: Parent, header: dict[str, Any], body: bytes) -> Outcome:
     except (BadSetting, TypeError, ValueError) as exc:
         return failure("handler_not_found", f"the child process cannot load {header['reference']}: {exc}")
     deadline = time.monotonic() + header["timeout_s"]
-    context = JobContext(dispatch.job_id, dispatch.attempt, dispatch.type, deadline=deadline, sink=parent.tell_progress)
+    context = JobContext(
+        dispatch.job_id,
+        dispatch.attempt,
+        dispatch.type,
+        deadline=deadline,
+        sink=parent.tell_progress,
+        parents=header["parents"],
+    )
     parent.tell(frame("begun"))
     if inspect.iscoroutinefunction(handler.function):
         return asyncio.run(call_async(handler, dispatch, context))

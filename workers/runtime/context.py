@@ -2,16 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 import structlog
+from pydantic import TypeAdapter
 
 from distriqueue.core.errors import HandlerSignal
 from distriqueue.core.job import JobId
+from distriqueue.core.messages import Parent
 from distriqueue.telemetry import get_logger
 
 ProgressSink = Callable[[float, str | None], None]
 _creating = threading.Lock()
+_PARENTS: Final = TypeAdapter(list[Parent])
+_NO_PARENTS: Final[Mapping[JobId, Parent]] = MappingProxyType({})
 
 
 class JobCancelled(HandlerSignal):
@@ -56,11 +62,24 @@ class JobContext:
     """One attempt as its handler sees it; usable from the loop, from threads and in a child process.
 
     In a child process `cancelled` is never set: the process is killed instead.
+
+    `parents` says how the jobs ended that this one has waited for (`dependsOn`): by job id, in the order in which they
+    were named, each with `type`, `status`, `result`, `error` and `omitted`. With `onParentFailure: run` some may have
+    failed. A result over 64 KiB does not come along: `omitted` is True then, and the gateway has it.
     """
 
-    __slots__ = ("_log", "_sink", "attempt", "cancelled", "deadline", "job_id", "type")
+    __slots__ = ("_log", "_parents", "_raw_parents", "_sink", "attempt", "cancelled", "deadline", "job_id", "type")
 
-    def __init__(self, job_id: JobId, attempt: int, type_: str, *, deadline: float, sink: ProgressSink) -> None:
+    def __init__(
+        self,
+        job_id: JobId,
+        attempt: int,
+        type_: str,
+        *,
+        deadline: float,
+        sink: ProgressSink,
+        parents: Sequence[Any] = (),
+    ) -> None:
         self.job_id = job_id
         self.attempt = attempt
         self.type = type_
@@ -70,11 +89,21 @@ class JobContext:
         """Set when the job was cancelled, timed out, or has to leave because the worker stops."""
         self._sink = sink
         self._log: structlog.stdlib.BoundLogger | None = None
+        self._raw_parents = parents
+        self._parents: Mapping[JobId, Parent] | None = None if parents else _NO_PARENTS
 
     @property
     def remaining_s(self) -> float:
         """Seconds until the attempt times out; 0 when it has."""
         return max(self.deadline - time.monotonic(), 0.0)
+
+    @property
+    def parents(self) -> Mapping[JobId, Parent]:
+        """How the jobs ended that this one has waited for, read when they are first looked at."""
+        if self._parents is None:
+            read = _PARENTS.validate_python(self._raw_parents)
+            self._parents = MappingProxyType({JobId(parent.job_id): parent for parent in read})
+        return self._parents
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:

@@ -10,8 +10,8 @@ from distriqueue.lifecycle import wait_for
 from distriqueue.telemetry import get_logger
 from workers.handlers.registry import Registry
 from workers.runtime.attempt import Attempt, OnFree, Stop
-from workers.runtime.outcome import Outcome, clean, unknown_type
-from workers.runtime.pending import OnAnswer
+from workers.runtime.outcome import Outcome, cut, unknown_type
+from workers.runtime.pending import OnAnswer, RawParents
 from workers.runtime.processes import ProcessRunner
 from workers.runtime.recent import AttemptKey, key_of
 from workers.runtime.runner import LoopRunner, Runner
@@ -20,7 +20,8 @@ from workers.runtime.threads import ThreadRunner
 log = get_logger("worker.executor")
 
 PROGRESS_EVERY_S: Final = 0.25
-MAX_PROGRESS_MESSAGE_BYTES: Final = 500
+MAX_PROGRESS_CHARS: Final = 500
+"""What a report takes; a longer message is cut."""
 
 
 class Reports(Protocol):
@@ -66,13 +67,13 @@ class Executor:
         """Tell whether the attempt's handler still runs here."""
         return key in self._attempts
 
-    def start(self, dispatch: Dispatch, on_free: OnFree) -> None:
+    def start(self, dispatch: Dispatch, on_free: OnFree, parents: RawParents = ()) -> None:
         """Run an accepted dispatch; `on_free` is called when it leaves its slot (a type without handler takes none)."""
         handler = self._registry.get(dispatch.type)
         if handler is None:
             self._end(key_of(dispatch), dispatch, unknown_type(dispatch.type, self._registry.types))
             return
-        attempt = Attempt.of(dispatch, handler, on_free)
+        attempt = Attempt.of(dispatch, handler, on_free, parents)
         attempt.open_context(lambda percent, message: self._progress(attempt, percent, message))
         self._attempts[attempt.key] = attempt
         self.used += 1
@@ -182,10 +183,10 @@ class Executor:
         attempt.progress_at = now
         percent, message = attempt.progress
         if message is not None:
-            message = clean(message, MAX_PROGRESS_MESSAGE_BYTES)
+            message = cut(message, MAX_PROGRESS_CHARS)
         self._reports.progress(attempt.key, percent, message, self._progress_answered)
 
-    def _progress_answered(self, key: AttemptKey, answer: str, _reason: str | None) -> None:
+    def _progress_answered(self, key: AttemptKey, answer: str, _reason: str | None, _parents: RawParents) -> None:
         """A stale progress means that the attempt is no longer ours: stop what nobody waits for."""
         attempt = self._attempts.get(key)
         if answer == Answer.STALE and attempt is not None:

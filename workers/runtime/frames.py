@@ -7,6 +7,7 @@ import orjson
 
 from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.runtime.outcome import Outcome
+from workers.runtime.pending import RawParents
 
 LENGTHS: Final = struct.Struct("!II")
 """The sizes of header and body, in bytes."""
@@ -18,9 +19,9 @@ def frame(kind: str, body: bytes = b"", **fields: object) -> bytes:
     return LENGTHS.pack(len(header), len(body)) + header + body
 
 
-def job_frame(reference: str, timeout_s: float, path: list[str], dispatch: Dispatch) -> bytes:
-    """The parent hands the child an attempt: where its function is, and its payload."""
-    return frame("job", dispatch.encode(), reference=reference, timeout_s=timeout_s, path=path)
+def job_frame(reference: str, timeout_s: float, path: list[str], dispatch: Dispatch, parents: RawParents = ()) -> bytes:
+    """The parent hands the child an attempt: where its function is, its payload, and how the job's parents ended."""
+    return frame("job", dispatch.encode(), reference=reference, timeout_s=timeout_s, path=path, parents=parents)
 
 
 def end_frame(outcome: Outcome) -> bytes:

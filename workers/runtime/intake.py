@@ -13,7 +13,7 @@ from distriqueue.telemetry import get_logger
 from workers.runtime.attempt import OnFree
 from workers.runtime.lanes import LaneChoice
 from workers.runtime.outcome import RELEASED, Outcome
-from workers.runtime.pending import OnAnswer
+from workers.runtime.pending import OnAnswer, RawParents
 from workers.runtime.pipeline import STALLED_S, ClaimAhead
 from workers.runtime.recent import AttemptKey, RecentAttempts, key_of
 
@@ -52,7 +52,7 @@ class Slots(Protocol):
     def holds(self, key: AttemptKey) -> bool:
         """Tell whether the attempt runs here."""
 
-    def start(self, dispatch: Dispatch, on_free: OnFree) -> None:
+    def start(self, dispatch: Dispatch, on_free: OnFree, parents: RawParents) -> None:
         """Run an accepted attempt."""
 
 
@@ -68,7 +68,7 @@ class Intake:
         self._ahead = ClaimAhead(capacity)
         self._recent = RecentAttempts()
         self._undecided: dict[AttemptKey, tuple[Delivery, float]] = {}
-        self._ready: dict[Priority, deque[tuple[Dispatch, float]]] = {lane: deque() for lane in Priority}
+        self._ready: dict[Priority, deque[tuple[Dispatch, RawParents, float]]] = {lane: deque() for lane in Priority}
         self._ready_count = 0
         self._decided: list[Delivery] = []
         self._to_ack = asyncio.Event()
@@ -166,7 +166,7 @@ class Intake:
         self._decided.append(delivery)
         self._to_ack.set()
 
-    def _answered(self, key: AttemptKey, answer: str, reason: str | None) -> None:
+    def _answered(self, key: AttemptKey, answer: str, reason: str | None, parents: RawParents) -> None:
         delivery, claimed_at = self._undecided.pop(key)
         now = time.monotonic()
         self._ahead.claimed(now - claimed_at)
@@ -180,9 +180,9 @@ class Intake:
             self._claims.end(key, RELEASED)
             return
         if self._slots.used < self._capacity:
-            self._slots.start(delivery.dispatch, self._freed)
+            self._slots.start(delivery.dispatch, self._freed, parents)
             return
-        self._ready[delivery.lane].append((delivery.dispatch, now))
+        self._ready[delivery.lane].append((delivery.dispatch, parents, now))
         self._ready_count += 1
 
     def _freed(self, took_s: float) -> None:
@@ -193,7 +193,8 @@ class Intake:
             for waiting in self._ready.values():
                 if waiting:
                     self._ready_count -= 1
-                    self._slots.start(waiting.popleft()[0], self._freed)
+                    dispatch, parents, _ = waiting.popleft()
+                    self._slots.start(dispatch, self._freed, parents)
                     break
         self._wake.set()
 
@@ -222,8 +223,8 @@ class Intake:
         """Give back accepted attempts that found no slot: others may have one."""
         before = time.monotonic() - older_than_s
         for waiting in self._ready.values():
-            while waiting and waiting[0][1] <= before:
-                dispatch, _ = waiting.popleft()
+            while waiting and waiting[0][2] <= before:
+                dispatch, _, _ = waiting.popleft()
                 self._ready_count -= 1
                 self._claims.end(key_of(dispatch), RELEASED)
         self._wake.set()

@@ -120,6 +120,13 @@ def clean(text: str, max_bytes: int) -> str:
     return raw.decode(errors="ignore")
 
 
+def cut(text: str, max_chars: int) -> str:
+    """Return text that UTF-8 and Postgres can hold, in at most `max_chars` characters."""
+    if len(text) > max_chars:
+        text = f"{text[: max_chars - 1]}…"
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
 def _bounded(delay_s: float) -> float | None:
     """What the gateway accepts as a delay; None (the policy's own) for what is no number."""
     return min(max(delay_s, 0.0), MAX_RETRY_AFTER_S) if math.isfinite(delay_s) else None

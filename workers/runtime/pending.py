@@ -1,15 +1,18 @@
 """The order of reports: a FIFO in which a job has at most one report in flight and one more waiting."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from workers.runtime.recent import AttemptKey
 
-OnAnswer: TypeAlias = Callable[[AttemptKey, str, str | None], None]
-"""Called once with the gateway's answer (`core.messages.Answer`) and its reason."""
+RawParents: TypeAlias = Sequence[Any]
+"""What an accepted claim says of the jobs that this one has waited for, as it came; hardly any job has some."""
+
+OnAnswer: TypeAlias = Callable[[AttemptKey, str, str | None, RawParents], None]
+"""Called once with the gateway's answer (`core.messages.Answer`), its reason, and the job's parents."""
 
 OVERHEAD_BYTES: Final = 300
 """What a report weighs besides its result and its error."""

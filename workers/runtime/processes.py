@@ -80,7 +80,7 @@ class Child:
     async def run(self, attempt: Attempt, begun: Begun) -> Outcome:
         """Run the attempt; ChildDied when the process ends first."""
         is_begun = False
-        job = job_frame(attempt.handler.reference, attempt.timeout_s, sys.path, attempt.dispatch)
+        job = job_frame(attempt.handler.reference, attempt.timeout_s, sys.path, attempt.dispatch, attempt.parents)
         try:
             self._writer.write(job)
             await self._writer.drain()

@@ -175,7 +175,7 @@ class Outbox:
         reason = answer.get("reason")
         self._pending.answered(report)
         if report.on_answer is not None:
-            report.on_answer(report.key, said, reason)
+            report.on_answer(report.key, said, reason, answer.get("parents") or ())
         elif said != Answer.ACCEPTED and report.kind is Kind.END:
             job_id, attempt = report.key
             log.warning("report_not_taken", job_id=str(job_id), attempt=attempt, answer=said, reason=reason)
@@ -186,7 +186,7 @@ class Outbox:
         log.error("report_rejected", job_id=str(job_id), attempt=attempt, kind=report.kind.value, error=str(exc))
         self._pending.answered(report)
         if report.kind is Kind.CLAIM and report.on_answer is not None:
-            report.on_answer(report.key, Answer.REFUSED, f"the gateway rejects the claim: {exc}")
+            report.on_answer(report.key, Answer.REFUSED, f"the gateway rejects the claim: {exc}", ())
         elif report.kind is Kind.END and report.body.get("errorType") not in _OWN_WORDS:
             if exc.status == 413:
                 instead = failure("result_too_large", f"the gateway takes no result of {report.size_bytes} bytes")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import SecretStr
+
 from distriqueue import __version__
 from distriqueue.core.job import JobId, Priority
 from distriqueue.core.messages import Heartbeat, HeartbeatAnswer
@@ -39,6 +41,8 @@ class WorkerConfig:
     strict: bool
     drain_s: float
     orchestrators: Sequence[str]
+    api_key: SecretStr | None = None
+    """For the heartbeats; the gateway has its own."""
 
 
 class Worker:
@@ -79,6 +83,7 @@ class Worker:
                 lambda: self._heartbeat(intake),
                 lambda answer: self._obey(answer, executor, intake, stop),
                 every_s=EVERY_S,
+                api_key=config.api_key,
             )
             try:
                 await heart.start(FIRST_BEAT_S)

@@ -197,6 +197,10 @@ class FakeGateway:
         """Requests wait for it."""
         self.gate.set()
         self.requests: list[list[dict[str, Any]]] = []
+        self.keys: set[bytes | None] = set()
+        """What the requests said as `Authorization`."""
+        self.parents: dict[str, list[dict[str, Any]]] = {}
+        """By job id: what its accepted claim is told."""
         self.applied: list[dict[str, Any]] = []
         """What was accepted, first times only."""
         self.refuse: dict[str, str] = {}
@@ -214,6 +218,7 @@ class FakeGateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve `POST /api/jobs/status`."""
         assert (scope["method"], scope["path"]) == ("POST", "/api/jobs/status")
+        self.keys.add(dict(scope["headers"]).get(b"authorization"))
         body = b""
         while True:
             message = await receive()
@@ -259,6 +264,8 @@ class FakeGateway:
             return answer | {"answer": "stale"}
         if report["status"] == "running" and report["jobId"] in self.refuse:
             return answer | {"answer": "refused", "reason": self.refuse[report["jobId"]]}
+        if report["status"] == "running" and report["jobId"] in self.parents:
+            answer["parents"] = self.parents[report["jobId"]]
         what = (report["jobId"], report["attempt"], report["status"], report.get("progress"))
         if what in self.seen:
             self.repeated += 1
@@ -297,11 +304,13 @@ class FakeOrchestrator:
         self.answer: dict[str, Any] = {"status": "acknowledged"}
         self.status = 200
         self.beats: list[dict[str, Any]] = []
+        self.keys: set[bytes | None] = set()
         self.beat = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve `POST /api/workers/heartbeat`."""
         assert (scope["method"], scope["path"]) == ("POST", "/api/workers/heartbeat")
+        self.keys.add(dict(scope["headers"]).get(b"authorization"))
         message = await receive()
         self.beats.append(orjson.loads(message.get("body", b"")))
         self.beat.set()

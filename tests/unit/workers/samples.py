@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field
 from distriqueue.core.errors import Discard, Retry
 from workers import JobContext, Registry
 
+SEEN = ("job_id", "type", "status", "result", "error", "omitted")
+
 
 class Amount(BaseModel):
     """A payload with a contract."""
@@ -92,6 +94,14 @@ def registry_with(gates: Gates) -> Registry:
             case _:
                 deep(2000)
 
+    @registry.handler("parents")
+    async def parents(_payload: dict[str, Any], ctx: JobContext) -> object:
+        return seen(ctx)
+
+    @registry.handler("thread_parents")
+    def thread_parents(_payload: dict[str, Any], ctx: JobContext) -> object:
+        return seen(ctx)
+
     @registry.handler("returns_junk")
     def returns_junk(_payload: dict[str, Any]) -> object:
         return {"junk": object()}
@@ -103,12 +113,22 @@ def registry_with(gates: Gates) -> Registry:
         gates.started.set()
         await gates.go.wait()
 
+    @registry.handler("says")
+    async def says(payload: dict[str, Any], ctx: JobContext) -> None:
+        ctx.progress(1, payload["message"])
+        await asyncio.sleep(0.02)
+
     @registry.handler("brief", timeout_s=0.05)
     async def brief(_payload: dict[str, Any]) -> None:
         await gates.go.wait()
 
     registry.include(PROCESSES)
     return registry
+
+
+def seen(ctx: JobContext) -> list[list[Any]]:
+    """Return what a handler knows of its parents."""
+    return [[key, *(getattr(parent, name) for name in SEEN)] for key, parent in ctx.parents.items()]
 
 
 def deep(levels: int) -> None:
@@ -155,6 +175,12 @@ async def child_async(_payload: dict[str, Any]) -> str:
     """Async handlers can run in a child too."""
     await asyncio.sleep(0)
     return "async"
+
+
+@PROCESSES.handler("child_parents", kind="process")
+def child_parents(_payload: dict[str, Any], ctx: JobContext) -> object:
+    """Tell what it knows of its parents."""
+    return seen(ctx)
 
 
 @PROCESSES.handler("child_raises", kind="process")

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import structlog
+from pydantic import ValidationError
 
 from distriqueue.core.job import new_job_id
 from workers import JobCancelled, JobContext
@@ -58,3 +59,17 @@ def test_the_log_names_the_attempt() -> None:
     assert logs[0]["attempt"] == 2
     assert logs[0]["job_id"] == str(context.job_id)
     assert logs[0]["job_type"] == "resize"
+
+
+def test_parents_are_read_once_and_cannot_be_changed() -> None:
+    context, _ = a_context()
+    assert context.parents == {}
+    parent_id = new_job_id()
+    raw = [{"jobId": str(parent_id), "type": "resize", "status": "completed", "result": 3}]
+    context = JobContext(new_job_id(), 1, "sum", deadline=0.0, sink=lambda *_: None, parents=raw)
+    assert context.parents[parent_id].result == 3
+    assert context.parents is context.parents
+    with pytest.raises(TypeError):
+        context.parents[parent_id] = context.parents[parent_id]  # type: ignore[index]
+    with pytest.raises(ValidationError, match="frozen"):
+        context.parents[parent_id].result = 4  # type: ignore[misc]

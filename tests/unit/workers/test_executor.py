@@ -11,12 +11,13 @@ import orjson
 import psutil
 import pytest
 
-from distriqueue.core.messages import Dispatch, ReportStatus
+from distriqueue.core.job import new_job_id
+from distriqueue.core.messages import Dispatch, Report, ReportStatus
 from tests.unit.workers.fakes import dispatch_of, until
 from tests.unit.workers.samples import Gates, registry_with
 from workers.runtime.executor import Executor
 from workers.runtime.outcome import Outcome
-from workers.runtime.pending import OnAnswer
+from workers.runtime.pending import OnAnswer, RawParents
 from workers.runtime.recent import AttemptKey, key_of
 
 
@@ -60,10 +61,12 @@ class Lab:
         self.executor = Executor(registry_with(self.gates), self.ends, group=group, capacity=capacity)
         self.freed: list[float] = []
 
-    def start(self, type_: str, payload: dict[str, Any] | None = None, timeout_s: float = 30.0) -> Dispatch:
+    def start(
+        self, type_: str, payload: dict[str, Any] | None = None, timeout_s: float = 30.0, *, parents: RawParents = ()
+    ) -> Dispatch:
         """Run a job."""
         dispatch = dispatch_of(type_, payload, timeout_s=timeout_s)
-        self.executor.start(dispatch, self.freed.append)
+        self.executor.start(dispatch, self.freed.append, parents)
         return dispatch
 
     async def run(self, type_: str, payload: dict[str, Any] | None = None, timeout_s: float = 30.0) -> Outcome:
@@ -230,12 +233,51 @@ async def test_progress_is_sent_a_few_times_and_the_last_counts() -> None:
         await lab.ends.of(dispatch)
 
 
+async def test_a_long_progress_message_is_cut_to_what_a_report_takes() -> None:
+    async with a_lab() as lab:
+        for message in ("ä" * 500, "ä" * 501, "\U0001f600\x00\ud800" * 400):
+            lab.ends.progressed.clear()
+            dispatch = lab.start("says", {"message": message})
+            await until(lambda: bool(lab.ends.progressed))
+            _, said = lab.ends.progressed[0]
+            Report(job_id=dispatch.job_id, attempt=1, status=ReportStatus.RUNNING, worker_id="w", progress_message=said)
+            assert (said or "").encode().decode() == said
+            assert len(said or "") == 500
+            assert said == message or len(message) > 500
+            assert (said or "")[:9] == message[:9].replace("\x00", "\ufffd").replace("\ud800", "?")
+            await lab.ends.of(dispatch)
+
+
+@pytest.mark.parametrize("type_", ["parents", "thread_parents", "child_parents"])
+async def test_every_kind_of_handler_knows_its_parents_in_their_order(type_: str) -> None:
+    failed, done = str(new_job_id()), str(new_job_id())
+    raw: list[dict[str, Any]] = [
+        {"jobId": failed, "type": "b", "status": "failed", "error": {"message": "no", "type": "E"}},
+        {"jobId": done, "type": "a", "status": "completed", "result": {"n": [1, "ä"]}, "newer": 1},
+        {"jobId": str(new_job_id()), "type": "c", "status": "completed", "omitted": True},
+    ]
+    async with a_lab() as lab:
+        outcome = await lab.ends.of(lab.start(type_, parents=raw))
+        first, second, third = orjson.loads(outcome.result or b"null")
+        assert first[1:] == [failed, "b", "failed", None, {"message": "no", "type": "E", "traceback": None}, False]
+        assert second == [done, done, "a", "completed", {"n": [1, "ä"]}, None, False]
+        assert third[4:] == [None, None, True]
+        assert (await lab.run(type_)).result == b"[]"
+
+
+async def test_parents_that_cannot_be_read_fail_who_looks_at_them() -> None:
+    async with a_lab() as lab:
+        outcome = await lab.ends.of(lab.start("parents", parents=[{"jobId": "?"}]))
+        assert (outcome.status, outcome.error_type) == (ReportStatus.FAILED, "ValidationError")
+        assert (await lab.ends.of(lab.start("amount", {"amount": 1}, parents=[{}]))).result == b"1"
+
+
 async def test_a_stale_progress_stops_the_handler() -> None:
     async with a_lab() as lab:
         dispatch = lab.start("progress", {"steps": 1})
         await until(lambda: lab.ends.on_answer is not None)
         assert lab.ends.on_answer is not None
-        lab.ends.on_answer(key_of(dispatch), "stale", None)
+        lab.ends.on_answer(key_of(dispatch), "stale", None, ())
         assert (await lab.ends.of(dispatch)).status is ReportStatus.CANCELLED
 
 
@@ -271,14 +313,18 @@ async def test_an_idle_child_that_died_costs_no_attempt() -> None:
         assert (await lab.run("child_pid", {"amount": 2})).status is ReportStatus.COMPLETED
 
 
-async def test_a_cancelled_child_is_killed_with_all_it_started() -> None:
+@pytest.mark.parametrize(
+    ("timeout_s", "status"), [(30.0, ReportStatus.CANCELLED), (0.5, ReportStatus.TIMEOUT)], ids=["cancelled", "overdue"]
+)
+async def test_a_child_that_is_to_stop_is_killed_with_all_it_started(timeout_s: float, status: ReportStatus) -> None:
     async with a_lab() as lab:
-        dispatch = lab.start("child_spins")
+        dispatch = lab.start("child_spins", timeout_s=timeout_s)
         await until(lambda: bool(lab.ends.progressed), timeout_s=10)
         pids = [int(pid) for pid in (lab.ends.progressed[0][1] or "").split()]
         assert all(psutil.pid_exists(pid) for pid in pids)
-        lab.executor.cancel(dispatch.job_id)
-        assert (await lab.ends.of(dispatch)).status is ReportStatus.CANCELLED
+        if status is ReportStatus.CANCELLED:
+            lab.executor.cancel(dispatch.job_id)
+        assert (await lab.ends.of(dispatch)).status is status
         await until(lambda: not any(_lives(pid) for pid in pids))
 
 

@@ -8,19 +8,24 @@ import textwrap
 import time
 from collections.abc import AsyncIterator
 
+import pytest
 import structlog
+from pydantic import SecretStr
 
 from distriqueue.core.messages import Heartbeat, HeartbeatAnswer
+from orchestrator import registry
 from tests.unit.workers.fakes import FakeOrchestrator, refused_url, served, until
 from workers.runtime import heartbeat
-from workers.runtime.heartbeat import HeartbeatThread
+from workers.runtime.heartbeat import HeartbeatThread, period_s
 
 
 @contextlib.asynccontextmanager
-async def beating(*urls: str, answers: list[HeartbeatAnswer] | None = None) -> AsyncIterator[HeartbeatThread]:
+async def beating(
+    *urls: str, answers: list[HeartbeatAnswer] | None = None, api_key: SecretStr | None = None
+) -> AsyncIterator[HeartbeatThread]:
     """Beat twenty times a second."""
     heard = answers if answers is not None else []
-    thread = HeartbeatThread(urls, lambda: Heartbeat(worker_id="w.1"), heard.append, every_s=0.05)
+    thread = HeartbeatThread(urls, lambda: Heartbeat(worker_id="w.1"), heard.append, every_s=0.05, api_key=api_key)
     await thread.start(5)
     try:
         yield thread
@@ -44,6 +49,28 @@ async def test_it_fails_over_and_stays_with_who_answers() -> None:
     async with served(sick) as one, served(well) as two, beating(refused_url(), one, two):
         await until(lambda: len(well.beats) >= 5)
     assert len(sick.beats) <= 2
+
+
+async def test_the_key_is_shown_and_its_refusal_told_without_it() -> None:
+    orchestrator, key = FakeOrchestrator(), SecretStr("dq_the-key")
+    orchestrator.status = 401
+    with structlog.testing.capture_logs() as logs:
+        async with served(orchestrator) as url:
+            async with beating(url):
+                pass
+            async with beating(url, api_key=key):
+                pass
+    assert orchestrator.keys == {None, b"Bearer dq_the-key"}
+    said = [line["errors"][0] for line in logs if line["event"] == "no_orchestrator"]
+    assert any(error.startswith("DISTRIQUEUE_API_KEY is missing: ") for error in said)
+    assert any(error.startswith("DISTRIQUEUE_API_KEY is refused, it is unknown or revoked: ") for error in said)
+    assert "the-key" not in str(logs)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
+def test_a_cancel_is_told_within_one_and_a_half_seconds(draw: float) -> None:
+    """The worst case: just after a flush, then just after a beat. What is left is for the database and the network."""
+    assert registry.FLUSH_S + period_s(heartbeat.EVERY_S, draw) <= 1.25
 
 
 async def test_without_orchestrators_it_ends_all_the_same() -> None:

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import structlog
+from pydantic import SecretStr
 
 from distriqueue.core.messages import ReportStatus
 from tests.unit.workers.fakes import FakeGateway, dispatch_of, refused_url, served, until
 from workers.runtime import reports
 from workers.runtime.gateway import Gateways
 from workers.runtime.outcome import Outcome, completed, failure
+from workers.runtime.pending import RawParents
 from workers.runtime.recent import AttemptKey, key_of
 from workers.runtime.reports import Outbox
 
@@ -19,9 +22,9 @@ DONE = completed({"ok": True})
 
 
 @contextlib.asynccontextmanager
-async def an_outbox(*urls: str, timeout_s: float = 5.0) -> AsyncIterator[Outbox]:
+async def an_outbox(*urls: str, timeout_s: float = 5.0, api_key: SecretStr | None = None) -> AsyncIterator[Outbox]:
     """Run an outbox that reports to the URLs."""
-    async with Gateways(urls, timeout_s=timeout_s) as gateways, asyncio.TaskGroup() as group:
+    async with Gateways(urls, timeout_s=timeout_s, api_key=api_key) as gateways, asyncio.TaskGroup() as group:
         outbox = Outbox(gateways, "w.1")
         sending = group.create_task(outbox.run())
         yield outbox
@@ -36,7 +39,7 @@ class Claims:
         self.end = end
         self.answers: dict[AttemptKey, tuple[str, str | None]] = {}
 
-    def __call__(self, key: AttemptKey, answer: str, reason: str | None) -> None:
+    def __call__(self, key: AttemptKey, answer: str, reason: str | None, _parents: RawParents) -> None:
         """Take the answer."""
         assert key not in self.answers
         self.answers[key] = (answer, reason)
@@ -44,7 +47,7 @@ class Claims:
             self.outbox.end(key, self.end)
 
 
-def ignore(_key: AttemptKey, _answer: str, _reason: str | None) -> None:
+def ignore(_key: AttemptKey, _answer: str, _reason: str | None, _parents: RawParents) -> None:
     """Nobody asks."""
 
 
@@ -277,3 +280,22 @@ async def test_answers_that_are_none_are_asked_for_again(broken: bytes) -> None:
         outbox.claim(dispatch, Claims(outbox, failure("x", "y")))
         assert await outbox.flush(5)
     assert gateway.statuses(dispatch) == ["running", ReportStatus.FAILED]
+
+
+async def test_the_key_is_shown_and_its_refusal_told_without_it() -> None:
+    gateway = FakeGateway()
+    gateway.plan.extend([401, 403, None, 401])
+    with structlog.testing.capture_logs() as logs:
+        async with served(gateway) as url:
+            async with an_outbox(url, api_key=SecretStr("dq_the-key")) as outbox:
+                outbox.claim(dispatch_of(), ignore)
+                assert await outbox.flush(5)
+            async with an_outbox(url) as outbox:
+                outbox.claim(dispatch_of(), ignore)
+                assert await outbox.flush(5)
+    assert gateway.keys == {b"Bearer dq_the-key", None}
+    unknown, scope, missing = [str(line["error"]) for line in logs if line["event"] == "reports_wait"]
+    assert unknown.startswith("DISTRIQUEUE_API_KEY is refused, it is unknown or revoked: ")
+    assert scope.startswith("DISTRIQUEUE_API_KEY is refused, it lacks the scope `worker`: ")
+    assert missing.startswith("DISTRIQUEUE_API_KEY is missing: ")
+    assert "the-key" not in str(logs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from distriqueue.core.job import Priority
+from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.messages import Dispatch
 from tests.unit.workers.fakes import (
     FakeBroker,
@@ -345,3 +345,30 @@ async def test_accepted_jobs_that_find_no_slot_are_released(lab: Lab, monkeypatc
                 and (not lab.gateway.statuses(next_) or lab.broker.acked[next_.job_id, 1] == 1)
             )
         )
+
+
+async def test_what_a_claim_says_of_parents_reaches_the_handler(lab: Lab) -> None:
+    async with lab.working(capacity=1):
+        first, second = dispatch_of("thread_parents"), dispatch_of("parents")
+        for n, dispatch in enumerate((first, second)):
+            lab.gateway.parents[str(dispatch.job_id)] = [
+                {"jobId": str(new_job_id()), "type": "a", "status": "completed", "result": n}
+            ]
+        await lab.publish(first, second)
+        for n, dispatch in enumerate((first, second)):
+            (parent,) = (await lab.gateway.end_of(dispatch))["result"]
+            assert parent == [parent[0], parent[0], "a", "completed", n, None, False]
+
+
+async def test_parents_wait_with_a_job_that_waits_for_its_slot(lab: Lab) -> None:
+    async with lab.working(capacity=1):
+        for _ in range(30):
+            await lab.publish(dispatch_of())
+        waiting = [dispatch_of("parents") for _ in range(30)]
+        for n, dispatch in enumerate(waiting):
+            lab.gateway.parents[str(dispatch.job_id)] = [
+                {"jobId": str(new_job_id()), "type": "a", "status": "completed", "result": n}
+            ]
+        await lab.publish(*waiting)
+        for n, dispatch in enumerate(waiting):
+            assert (await lab.gateway.end_of(dispatch))["result"][0][4] == n
