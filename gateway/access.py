@@ -28,6 +28,7 @@ RULES: Final = Rules(
             "GET /api/queues",
             "GET /api/dead-letters",
             "GET /api/workers",
+            "GET /api/workers/{}",
             "GET /api/webhooks",
             "GET /api/webhooks/{}",
             "GET /metrics",

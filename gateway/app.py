@@ -27,12 +27,28 @@ from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobReader
 from distriqueue.store.reports import ReportStore
 from distriqueue.store.routing import Routing, RoutingStore
+from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.submissions import SubmissionStore
+from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from gateway import hub as hub_module
 from gateway.access import RULES
-from gateway.api import access, batches, documentation, health, jobs, openapi, problems, status, stream, submit
+from gateway.api import (
+    access,
+    batches,
+    documentation,
+    health,
+    jobs,
+    openapi,
+    problems,
+    queues,
+    schedules,
+    status,
+    stream,
+    submit,
+    workers,
+)
 from gateway.backlog import Backlog
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -60,7 +76,7 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     problems.install(app)
     if parts is not None:
         app.add_middleware(Gate, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
-    for module in (submit, status, stream, jobs, batches, access):
+    for module in (submit, status, stream, jobs, batches, schedules, queues, workers, access):
         app.include_router(module.router, prefix="/api")
     app.include_router(health.root)
     app.include_router(health.actuator, prefix="/api")
@@ -92,6 +108,10 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             jobs=job_store,
             reader=JobReader(database),
             batches=BatchReader(database),
+            schedules=ScheduleStore(database),
+            workers=WorkerStore(database),
+            routing=RoutingStore(database),
+            routes=routing,
             statistics=statistics,
             events=events,
             publisher=publisher,

@@ -13,7 +13,10 @@ from distriqueue.store.database import Database
 from distriqueue.store.events import EventStore
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobReader
+from distriqueue.store.routing import Routing, RoutingStore
+from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
+from distriqueue.store.workers import WorkerStore
 from gateway.backlog import Backlog
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -31,6 +34,10 @@ class Parts:
     jobs: JobStore
     reader: JobReader
     batches: BatchReader
+    schedules: ScheduleStore
+    workers: WorkerStore
+    routing: RoutingStore
+    routes: Routing
     statistics: StatisticsStore
     events: EventStore
     publisher: Publisher

@@ -5,14 +5,13 @@ add some; a dispatch of another major version is refused by `Dispatch.decode`.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticCustomError, from_json, to_json
 
 from distriqueue.core.job import JobId, Priority
 from distriqueue.core.states import Status
@@ -23,7 +22,14 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f
 """An identifier from outside: one line, no control characters."""
 
 
-_ANY_TIME: Final = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+def _number(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("number_type", "must be a number")
+    return value
+
+
+_NUMBER: Final = BeforeValidator(_number)
+"""A number that is written as one; pydantic would read text as well."""
 
 
 class Wire(BaseModel):
@@ -114,22 +120,22 @@ class Report(Wire):
     """What a worker says of one attempt: `POST /api/jobs/status` takes one or a list."""
 
     job_id: UUID
-    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1), _NUMBER]
     status: ReportStatus
     worker_id: Name
     result: Any = None
     error_message: str | None = None
     error_type: str | None = None
     traceback: str | None = None
-    retryable: bool = True
+    retryable: StrictBool = True
     """False: the attempt is the last, whatever retries are left."""
-    retry_after: Annotated[float, Field(ge=0, le=366 * 86400.0)] | None = None
+    retry_after: Annotated[float, Field(ge=0, le=366 * 86400.0), _NUMBER] | None = None
     """Seconds to wait before the retry, instead of the policy's backoff."""
-    progress: Annotated[float, Field(ge=0, le=100)] | None = None
+    progress: Annotated[float, Field(ge=0, le=100), _NUMBER] | None = None
     progress_message: Annotated[str, Field(max_length=500)] | None = None
     """What the handler said of it; with `progress` only."""
-    timestamp: Annotated[datetime, WithJsonSchema(_ANY_TIME)] | None = None
-    """The worker's own clock: for its logs only, the store uses its own."""
+    timestamp: Any = None
+    """The worker's own clock: nobody looks at it, the store uses its own."""
 
 
 class Answer(StrEnum):

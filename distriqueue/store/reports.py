@@ -4,7 +4,7 @@ A report counts only when job, attempt and worker match a row whose status allow
 what the row says now: a repeated report is answered as it was the first time, anything else is refused or stale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -49,7 +49,7 @@ class ReportStore:
 
     async def _apply(self, reports: Sequence[Report]) -> Applied:
         order = sorted(range(len(reports)), key=lambda i: reports[i].job_id)
-        claims = [i for i in order if reports[i].status is ReportStatus.RUNNING and reports[i].progress is None]
+        claims = [i for i in order if is_claim(reports[i])]
         newest = {
             reports[i].job_id: i
             for i in order
@@ -67,7 +67,7 @@ class ReportStore:
             if routes is not None and (routes.paused or routes.limited):
                 refused = await _hold_back(connection, reports, claims, routes)
                 claims = [i for i in claims if i not in refused]
-            parents = await _claim(connection, reports, claims, accepted)
+            children = await _claim(connection, reports, claims, accepted)
             if progress:
                 rows = await connection.fetch(SQL["progress"], *_progress_columns([reports[i] for i in progress]))
                 accepted.update(progress[row["n"] - 1] for row in rows)
@@ -86,6 +86,12 @@ class ReportStore:
             if left:
                 keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
                 judged = {left[row["n"] - 1]: row for row in await connection.fetch(SQL["judge"], *keys)}
+                children |= {
+                    reports[i].job_id: i
+                    for i, row in judged.items()
+                    if row["has_parents"] and is_claim(reports[i]) and judge(reports[i], row).answer is Answer.ACCEPTED
+                }
+            parents = await _parents(connection, children)
         answers = [_answer(report, Answer.ACCEPTED) for report in reports]
         for i, reason in refused.items():
             answers[i] = _answer(reports[i], Answer.REFUSED, reason)
@@ -115,16 +121,20 @@ async def _hold_back(
 
 async def _claim(
     connection: Any, reports: Sequence[Report], claims: Sequence[int], accepted: set[int]
-) -> dict[int, list[Parent]]:
-    """Start what may start; return the parents of those that have waited for some."""
-    if not claims:
-        return {}
+) -> dict[UUID, int]:
+    """Start what may start; return which of them have waited for parents."""
     children: dict[UUID, int] = {}
-    for row in await connection.fetch(SQL["claim"], *_keys([reports[i] for i in claims])):
+    rows = await connection.fetch(SQL["claim"], *_keys([reports[i] for i in claims])) if claims else []
+    for row in rows:
         i = claims[row["n"] - 1]
         accepted.add(i)
         if row["has_parents"]:
             children[reports[i].job_id] = i
+    return children
+
+
+async def _parents(connection: Any, children: Mapping[UUID, int]) -> dict[int, list[Parent]]:
+    """Return the parents of claimed jobs, by the numbers of their claims."""
     if not children:
         return {}
     parents: dict[int, list[Parent]] = {}
@@ -144,11 +154,16 @@ def _parent(row: Any) -> Parent:
     )
 
 
+def is_claim(report: Report) -> bool:
+    """Tell whether it asks to start the attempt."""
+    return report.status is ReportStatus.RUNNING and report.progress is None
+
+
 def judge(report: Report, now: Any) -> ReportAnswer:
     """Answer a report that changed nothing, by the job's row as it is now (`status` None: no such job)."""
     status, same_attempt = now["status"], now["attempt"] == report.attempt
     mine = same_attempt and now["worker_id"] == report.worker_id
-    if report.status is ReportStatus.RUNNING and report.progress is None:
+    if is_claim(report):
         if mine and status == "running":
             return _answer(report, Answer.ACCEPTED)  # the first answer was lost
         return _answer(report, Answer.REFUSED, _refusal(status, same_attempt=same_attempt, expired=now["expired"]))

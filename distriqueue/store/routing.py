@@ -25,6 +25,7 @@ log = get_logger("routing")
 
 SQL: Final = load("routing.sql")
 REFRESH_S: Final = 1.0
+MAX_COUNT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,15 @@ class LaneControl:
     changed_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LaneBacklog:
+    """How many jobs are pending, and for how many seconds the longest has waited, for the broker or in it."""
+
+    pending: int
+    is_exact: bool
+    oldest_s: float
+
+
 class RoutingStore:
     """The rules and the lanes' controls, as operators change them."""
 
@@ -86,6 +96,16 @@ class RoutingStore:
         """Let the lane go on."""
         await self._database.fetch(SQL["pause"], lane.value, False, None)
 
+    async def backlogs(self) -> dict[Priority, LaneBacklog]:
+        """Return how many jobs of each priority wait; counts are exact up to MAX_COUNT."""
+        rows = await self._database.fetch(SQL["backlogs"], [lane.value for lane in Priority], MAX_COUNT + 1)
+        return {
+            Priority(row["priority"]): LaneBacklog(
+                min(row["pending"], MAX_COUNT), is_exact=row["pending"] <= MAX_COUNT, oldest_s=row["oldest_s"] or 0.0
+            )
+            for row in rows
+        }
+
     async def lanes(self) -> dict[Priority, LaneControl]:
         """Return each lane's control."""
         rows = await self._database.fetch(SQL["lanes"])
@@ -100,6 +120,10 @@ class Routing:
         self._clock = clock
         self._refresh_at = clock()
         self._routes = Routes()
+
+    def expire(self) -> None:
+        """Read them anew at the next use: this process has just changed them."""
+        self._refresh_at = self._clock()
 
     async def fresh(self) -> Routes:
         """Return the routes, at most REFRESH_S old, or as they were last known while Postgres is away.

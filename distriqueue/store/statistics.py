@@ -94,7 +94,7 @@ class StatisticsStore:
         )
 
     async def waiting(self) -> int | None:
-        """Return how many jobs are pending or queued, as far as the log is summed up; None when it is not far enough."""
+        """Return how many jobs are pending or queued, by the sums; None when these are far behind."""
         row = (await self._database.fetch(SQL["waiting"]))[0]
         return None if row["behind"] > MAX_TAIL else int(row["waiting"])
 

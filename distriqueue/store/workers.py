@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
+from distriqueue.core.errors import Conflict, NotFound
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import Heartbeat
 from distriqueue.store.database import Database, again
@@ -76,9 +77,22 @@ class WorkerStore:
                 drain.add(row["worker_id"])
         return Recorded(rows[0]["at"], cancel, frozenset(drain), tuple(paused))
 
-    async def page(self, *, after: str, limit: int) -> list[Mapping[str, Any]]:
+    async def page(self, *, after: str, limit: int, state: WorkerState | None = None) -> list[Mapping[str, Any]]:
         """Return the workers whose ids follow `after`, in order, with how many jobs each runs."""
-        return await self._database.fetch(SQL["page"], after, limit)
+        return await self._database.fetch(SQL["page"], after, limit, state and state.value)
+
+    async def get(self, worker_id: str) -> Mapping[str, Any]:
+        """Return one worker; NotFound."""
+        rows: list[Mapping[str, Any]] = await self._database.fetch(SQL["get"], worker_id)
+        if not rows:
+            raise NotFound(f"there is no worker {worker_id!r}")
+        return rows[0]
+
+    async def drain(self, worker_id: str) -> None:
+        """Let the worker be told to stop, with its next heartbeat; NotFound, Conflict when it has stopped."""
+        if not await self._database.fetch(SQL["drain"], worker_id):
+            worker = await self.get(worker_id)
+            raise Conflict(f"the worker {worker_id!r} is {worker['state']}")
 
     async def count(self) -> dict[WorkerState, int]:
         """Return how many workers are in each state."""

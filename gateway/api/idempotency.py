@@ -1,9 +1,9 @@
 """The header `Idempotency-Key`: one request, however often it is sent."""
 
 import hashlib
+import json
 from typing import Any, Final
 
-import orjson
 from starlette.requests import Request
 
 from distriqueue.store.submissions import IdempotencyKey
@@ -22,8 +22,8 @@ def idempotency_key(request: Request, body: object) -> IdempotencyKey | None:
     if not 1 <= len(key) <= MAX_CHARS or not key.isascii() or not key.isprintable():
         message = f"1 to {MAX_CHARS} printable ASCII characters"
         raise invalid([{"field": HEADER, "message": message}])
-    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    fingerprint = hashlib.sha256(request.url.path.encode() + b"\n" + canonical).digest()
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))  # orjson takes no integer beyond 64 bits
+    fingerprint = hashlib.sha256(f"{request.url.path}\n{canonical}".encode()).digest()
     return IdempotencyKey(_caller(request), key, fingerprint)
 
 

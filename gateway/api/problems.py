@@ -109,9 +109,7 @@ def _methods(request: Request) -> set[str]:
     """Return what the path takes by all its routes: Starlette itself names those of the first one only."""
     scopes = {method: {**request.scope, "method": method} for method in METHODS}
     routes = request.app.routes
-    return {
-        method for method, scope in scopes.items() if any(each.matches(scope)[0] is Match.FULL for each in routes)
-    }
+    return {method for method, scope in scopes.items() if any(each.matches(scope)[0] is Match.FULL for each in routes)}
 
 
 def _summary(errors: Sequence[Mapping[str, object]]) -> str:

@@ -44,4 +44,6 @@ def _answer(answer: ReportAnswer) -> dict[str, object]:
     shown: dict[str, object] = {"jobId": answer.job_id, "attempt": answer.attempt, "answer": answer.answer}
     if answer.reason is not None:
         shown["reason"] = answer.reason
+    if answer.parents:
+        shown["parents"] = [parent.model_dump(by_alias=True) for parent in answer.parents]
     return shown

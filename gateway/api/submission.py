@@ -65,6 +65,14 @@ def not_reserved(type_: str) -> str:
     return type_
 
 
+def _whole(value: object) -> object:
+    """Take 3.0 for 3, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+PriorityIn = Annotated[Priority, BeforeValidator(_priority)]
+"""In any case."""
+Whole = Annotated[StrictInt, BeforeValidator(_whole)]
 Name = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Tag = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE)]
 JobUuid = Annotated[UUID, BeforeValidator(_text_only)]
@@ -99,7 +107,7 @@ class JobSubmission(_Strict):
     type: Annotated[Name, AfterValidator(not_reserved)] = Field(
         description="Which handler runs it.", examples=["calculate"]
     )
-    priority: Annotated[Priority, BeforeValidator(_priority)] = Field(
+    priority: PriorityIn = Field(
         default=Priority.MEDIUM,
         validation_alias=AliasChoices("priority", "jobPriority"),
         description="Its lane, in any case; `jobPriority` is accepted too.",
@@ -107,7 +115,7 @@ class JobSubmission(_Strict):
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the handler gets.", examples=[{"numbers": [1, 2, 3]}]
     )
-    max_retries: Annotated[StrictInt, Field(ge=0, le=MAX_RETRIES_BOUND)] = Field(
+    max_retries: Annotated[Whole, Field(ge=0, le=MAX_RETRIES_BOUND)] = Field(
         default=DEFAULT_MAX_RETRIES, description="How often a failed attempt is tried again."
     )
     retry_policy: Annotated[RetryPolicy, BeforeValidator(_policy)] | None = Field(
@@ -133,7 +141,7 @@ class JobSubmission(_Strict):
         default="reject", description="When the unique key is taken: 409, or 200 and the job that has it."
     )
     concurrency_key: Name | None = Field(default=None, description="Jobs with the same one share its slots.")
-    concurrency_limit: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(
+    concurrency_limit: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
         default=None, description="How many of them may run at once; 1 if not given."
     )
     callback_url: CallbackUrl | None = Field(default=None, description="Gets a signed webhook when the job has ended.")

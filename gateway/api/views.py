@@ -184,9 +184,9 @@ def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
         "concurrencyKey": extras.concurrency_key,
         "concurrencyLimit": extras.concurrency_limit,
         "callbackUrl": extras.callback_url,
-        "retryPolicy": _raw(extras.retry_policy_json),
-        "payload": _raw(job.payload_json),
-        "metadata": _raw(job.metadata_json),
+        "retryPolicy": raw(extras.retry_policy_json),
+        "payload": raw(job.payload_json),
+        "metadata": raw(job.metadata_json),
         "result": None,
         "error": None,
         "createdAt": stored.created_at,
@@ -237,11 +237,11 @@ def job_view(job: Job) -> dict[str, Any]:
         "concurrencyKey": job.concurrency_key,
         "concurrencyLimit": job.concurrency_limit,
         "callbackUrl": job.callback_url,
-        "retryPolicy": _raw(job.retry_policy),
-        "payload": _raw(job.payload),
-        "metadata": _raw(job.metadata),
-        "result": _raw(job.result),
-        "error": _raw(job.error),
+        "retryPolicy": raw(job.retry_policy),
+        "payload": raw(job.payload),
+        "metadata": raw(job.metadata),
+        "result": raw(job.result),
+        "error": raw(job.error),
         "createdAt": job.created_at,
         "scheduleAt": job.due_at,
         "expiresAt": job.expires_at,
@@ -263,7 +263,7 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
         "startedAt": attempt.started_at,
         "finishedAt": attempt.finished_at,
         "outcome": attempt.outcome,
-        "error": _raw(attempt.error),
+        "error": raw(attempt.error),
     }
 
 
@@ -283,7 +283,8 @@ def event_view(event: Event) -> dict[str, Any]:
     }
 
 
-def _raw(text: str | None) -> orjson.Fragment | None:
+def raw(text: str | None) -> orjson.Fragment | None:
+    """Put JSON text into an answer as it is."""
     return None if text is None else orjson.Fragment(text)
 
 

@@ -118,7 +118,8 @@ def _events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_post_jobs(service: Service) -> None:
-    body = {
+    key = str(uuid4())
+    body: dict[str, Any] = {
         "type": "calculate",
         "jobPriority": "hIgH",
         "payload": {"numbers": [1, 2]},
@@ -128,19 +129,19 @@ def test_post_jobs(service: Service) -> None:
         "metadata": {"order": 1},
         "retryPolicy": {"type": "fixed", "base": 1.5, "jitter": False},
         "queueTimeout": 600,
-        "uniqueKey": str(uuid4()),
-        "concurrencyKey": str(uuid4()),
+        "uniqueKey": key,
+        "concurrencyKey": key,
         "concurrencyLimit": 2,
     }
-    answer = service.gateway.post("/jobs", json=body, headers={"Idempotency-Key": body["uniqueKey"]})
+    answer = service.gateway.post("/jobs", json=body, headers={"Idempotency-Key": key})
     job = answer.json()
     assert answer.status_code == 202, job
     assert answer.headers["Location"] == f"/api/jobs/{job['id']}"
     assert (job["priority"], job["maxRetries"], job["concurrencyLimit"]) == ("HIGH", 5, 2)
     assert job["retryPolicy"] == {"base": 1.5, "factor": 1.0, "cap": 600.0, "jitter": False}
-    again = service.gateway.post("/jobs", json=body, headers={"Idempotency-Key": body["uniqueKey"]})
+    again = service.gateway.post("/jobs", json=body, headers={"Idempotency-Key": key})
     assert (again.status_code, again.headers["Idempotency-Replayed"], again.json()) == (202, "true", job)
-    other = service.post("/jobs", {"type": "validate"}, status=422, **{"Idempotency-Key": body["uniqueKey"]})
+    other = service.post("/jobs", {"type": "validate"}, status=422, **{"Idempotency-Key": key})
     assert other["code"] == "idempotency_key_reused"
     wrong = service.post("/jobs", {"type": "x", "prioritty": "LOW"}, status=422)
     assert wrong["errors"] == [{"field": "prioritty", "message": "unknown field"}]
@@ -463,9 +464,16 @@ def test_orchestrator(service: Service) -> None:
     assert service.leader() is not before
 
 
+def _living(service: Service) -> list[dict[str, Any]]:
+    workers = service.get("/workers")["content"]
+    return [each for each in workers if each["workerId"].startswith("worker") and each["state"] != "STOPPED"]
+
+
 def test_workers_and_drain(service: Service) -> None:
-    workers = [each for each in service.get("/workers")["content"] if each["state"] in ("ACTIVE", "IDLE", "OVERLOADED")]
-    mine = next(each for each in workers if each["workerId"].startswith("worker"))
+    service.stack.until(lambda: len(_living(service)) == 2, "heartbeats")
+    mine = _living(service)[0]
+    assert service.get(f"/workers/{mine['workerId']}")["workerId"] == mine["workerId"]
+    assert service.gateway.get("/workers/nobody").status_code == 404
     assert {"lastSeen", "capacity", "currentLoad", "types", "version"} <= mine.keys()
     assert "calculate" in mine["types"]
     old = service.stack.pids("worker")

@@ -15,7 +15,7 @@ import pytest
 from distriqueue.access import keyring as keyring_module
 from distriqueue.access.keyring import Keyring
 from distriqueue.core.access import Scope, Token
-from distriqueue.core.errors import BadSetting, Conflict, NotFound
+from distriqueue.core.errors import BadSetting, Conflict, NotFound, StoreUnavailable
 from distriqueue.core.job import new_job_id
 from distriqueue.core.ports import Broker
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
@@ -124,6 +124,7 @@ class TestGateway:
             Scope.ADMIN: [("GET", "/api/audit", None), ("DELETE", "/api/jobs", None)],
         }
         headers = {scope: await keys.make(scope) for scope in Scope}
+        await closed(gateway)
         for has, header in headers.items():
             for takes, made in calls.items():
                 for method, path, body in made:
@@ -138,6 +139,7 @@ class TestGateway:
         good, revoked, expired = [await keys.make(Scope.ADMIN) for _ in range(3)]
         await keys.revoke(revoked)
         await stores.database.fetch("UPDATE api_keys SET expires_at = now() WHERE id = $1", key_id(expired))
+        await closed(gateway)
         token = good["Authorization"].removeprefix("Bearer ")
         wrong = f"{token[:-64]}{'0' * 64}"
         bad = [revoked["Authorization"], expired["Authorization"], f"Bearer {wrong}", f"Bearer {Token.new().text}"]
@@ -181,6 +183,7 @@ class TestGateway:
 
     async def test_a_rate_is_held(self, gateway: RunningGateway, keys: Keys) -> None:
         slow, other = await keys.make(Scope.READ, requests_per_s=5.0), await keys.make(Scope.READ)
+        await closed(gateway)
         answers = [await gateway.client.get("/metrics", headers=slow) for _ in range(12)]
         limited = [answer for answer in answers if answer.status_code == 429]
         assert len(limited) >= 5
@@ -191,6 +194,7 @@ class TestGateway:
     async def test_use_is_noted(self, gateway: RunningGateway, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(keyring_module, "TOUCH_EVERY_S", 0.0)
         reader = await keys.make(Scope.READ)
+        await closed(gateway)
         assert [key.last_used_at for key in await keys.store.all()] == [None]
         assert (await gateway.client.get("/metrics", headers=reader)).status_code == 200
 
@@ -239,11 +243,17 @@ class TestAudit:
         for wrong in ({"size": 0}, {"cursor": "x"}, {"cursor": 2**63}, {"other": 1}):
             assert (await gateway.client.get("/api/audit", params=wrong, headers=admin)).status_code == 422
 
-    async def test_nothing_is_done_that_cannot_be_noted(self, gateway: RunningGateway, stores: Stores) -> None:
+    async def test_nothing_is_done_that_cannot_be_noted(
+        self, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def away(_self: AuditStore, _entry: Entry) -> None:
+            raise StoreUnavailable("Postgres does not answer")
+
         job = await gateway.submit()
-        await stores.database.fetch("ALTER TABLE audit_log ADD CONSTRAINT full_disk CHECK (false)")
-        assert (await gateway.client.post(f"/api/jobs/{job['id']}/cancel")).status_code == 500
-        assert (await gateway.client.get(f"/api/jobs/{job['id']}")).json()["status"] == "pending"
+        monkeypatch.setattr(AuditStore, "append", away)
+        refused = await gateway.client.post(f"/api/jobs/{job['id']}/cancel")
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+        assert (await gateway.client.get(f"/api/jobs/{job['id']}")).json()["status"] in {"pending", "queued"}
 
     async def test_the_log_is_bounded(self, database_url: str) -> None:
         async with leading(database_url) as leader:
@@ -272,7 +282,7 @@ class TestStore:
         await keys.revoke(first)
         assert [key.id for key in await keys.store.all()] == [key_id(second)]
         dead = (await keys.store.all(dead=True))[-1]
-        assert (dead.id, dead.name, dead.scopes) == (key_id(first), "a", {Scope.READ})
+        assert (dead.id, dead.name, dead.scopes) == (key_id(first), "a", frozenset({Scope.READ}))
         assert dead.revoked_at
         live = await keys.store.load()
         assert live.configured
@@ -408,6 +418,11 @@ class TestOrchestrator:
         async with running_node(stores.database) as node:
             assert (await node.client.post("/api/workers/heartbeat", json=beat)).status_code == 200
             headers = {scope: await keys.make(scope, name=scope.value) for scope in Scope}
+
+            async def refuses() -> bool:
+                return (await node.client.get("/metrics")).status_code == 401
+
+            await until(refuses, "the gate to close", timeout_s=2.0)
             for has, header in headers.items():
                 for takes, made in calls.items():
                     for method, path, body in made:

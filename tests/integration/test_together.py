@@ -1,6 +1,7 @@
 """Jobs that wait for others: parents, slots, batches, and what follows from their ends."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -55,7 +56,10 @@ async def test_a_child_waits_for_the_last_of_its_parents_and_gets_their_results(
     assert await run(stores, second, result={"n": 2}) == [kid.id]
     claim = Report.model_validate({"job_id": kid.id, "attempt": 1, "status": "running", "worker_id": "w1"})
     [answer] = (await stores.reports.apply([claim])).answers
-    assert [(parent.job_id, parent.result) for parent in answer.parents] == [(second.id, {"n": 2}), (first.id, {"n": 1})]
+    assert [(parent.job_id, parent.result) for parent in answer.parents] == [
+        (second.id, {"n": 2}),
+        (first.id, {"n": 1}),
+    ]
     assert await stores.timeline(kid) == ["blocked", "pending", "running"]
 
 
@@ -101,10 +105,10 @@ async def test_a_line_longer_than_one_transaction_takes_is_finished_by_the_follo
         line.append(child(line[-1]))
     await accept(stores, *line[1:])
     await run(stores, line[0], "failed")
-    assert 0 < (await statuses(stores, line)).count("blocked") < 30
+    assert 0 < Counter(await statuses(stores, line))["blocked"] < 30
     [left] = await stores.database.fetch("SELECT job_id FROM follow_ups")
     await stores.database.fetch("SELECT follow_up(ARRAY[$1::uuid])", left["job_id"])
-    assert (await statuses(stores, line[1:])).count("cancelled") == 30
+    assert Counter(await statuses(stores, line[1:])) == {"cancelled": 30}
 
 
 async def test_no_more_run_at_once_than_the_limit_and_slots_are_given_on(stores: Stores) -> None:

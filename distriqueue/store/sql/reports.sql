@@ -84,7 +84,7 @@ SELECT n, id, attempt, status, type, priority, payload, execution_timeout_s, fol
 
 -- name: judge
 -- For what matched no row above: where the job is now, and how this very attempt ended before.
-SELECT r.n, j.status, j.attempt, j.worker_id, j.expires_at <= now() AS expired, a.outcome, a.worker_id AS ended_on
+SELECT r.n, j.status, j.attempt, j.worker_id, j.expires_at <= now() AS expired, j.has_parents, a.outcome, a.worker_id AS ended_on
   FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS r(job_id, attempt, n)
   LEFT JOIN jobs j ON j.id = r.job_id
   LEFT JOIN attempts a ON a.job_id = r.job_id AND a.attempt = r.attempt

@@ -16,3 +16,13 @@ UPDATE lane_controls SET paused = $2, reason = $3, changed_at = now() WHERE lane
 
 -- name: lanes
 SELECT lane, paused, reason, changed_at FROM lane_controls
+
+-- name: backlogs
+SELECT lane.priority,
+       (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE status = 'pending' AND priority = lane.priority LIMIT $2) AS waiting)
+           AS pending,
+       CAST(greatest(0, extract(epoch FROM now() - least(
+           (SELECT ready_at FROM jobs WHERE status = 'pending' AND priority = lane.priority ORDER BY ready_at LIMIT 1),
+           (SELECT queued_at FROM jobs WHERE status = 'queued' AND priority = lane.priority ORDER BY queued_at LIMIT 1))))
+           AS float8) AS oldest_s
+  FROM unnest($1::text[]) AS lane (priority)

@@ -24,9 +24,17 @@ SELECT now() AS at, command.worker_id, command.job_id, command.lane
 SELECT w.id, w.type, w.state, w.capacity, w.load, w.types, w.version, w.drain_requested, w.first_seen, w.last_seen,
        (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.status = 'running') AS running
   FROM workers w
- WHERE w.id > $1
+ WHERE w.id > $1 AND ($3::text IS NULL OR w.state = $3)
  ORDER BY w.id
  LIMIT $2
+
+-- name: get
+SELECT w.id, w.type, w.state, w.capacity, w.load, w.types, w.version, w.drain_requested, w.first_seen, w.last_seen,
+       (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.status = 'running') AS running
+  FROM workers w WHERE w.id = $1
+
+-- name: drain
+UPDATE workers SET drain_requested = true WHERE id = $1 AND state <> 'STOPPED' RETURNING id
 
 -- name: count
 SELECT state, count(*) AS workers FROM workers GROUP BY state
