@@ -108,15 +108,20 @@ def listen(host: str, port: int, *, setting: str) -> socket.socket:
     return bound
 
 
-def require_loopback(host: str, *, insecure: bool, setting: str) -> None:
-    """Refuse to serve the world without keys: BadSetting unless the host is loopback or `insecure` says so."""
-    loopback = host == "localhost"
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a server on the host."""
     with contextlib.suppress(ValueError):
-        loopback = loopback or ipaddress.ip_address(host).is_loopback
-    if not loopback and not insecure:
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def require_loopback(host: str, *, insecure: bool, setting: str, has_keys: bool = False) -> None:
+    """Refuse to serve the world without keys: BadSetting unless the host is loopback or `insecure` says so."""
+    if not (is_loopback(host) or insecure or has_keys):
         raise BadSetting(
-            f"{setting}={host} would serve everyone, and there are no API keys:"
-            " serve on 127.0.0.1, or set DISTRIQUEUE_INSECURE=true behind a proxy that checks callers"
+            f"{setting}={host} would serve everyone, and there are no API keys: make one by"
+            " `distriqueue apikey create`, or serve on 127.0.0.1, or set DISTRIQUEUE_INSECURE=true behind a proxy"
+            " that checks callers"
         )
 
 

@@ -1,6 +1,9 @@
 """Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated here."""
 
+import base64
+import ipaddress
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Final, Self, TypeVar
@@ -12,6 +15,8 @@ from distriqueue.core.errors import BadSetting
 from distriqueue.core.job import Priority
 
 PREFIX: Final = "DISTRIQUEUE_"
+WHSEC: Final = "whsec_"
+"""What the secrets of Standard Webhooks start with."""
 
 Urls = Annotated[tuple[str, ...], NoDecode]
 Lanes = Annotated[tuple[Priority, ...], NoDecode]
@@ -68,6 +73,12 @@ class GatewaySettings(_Settings):
     )
     max_batch_body_bytes: int = Field(
         default=33_554_432, ge=1024, description="Largest batch or list of reports, in bytes."
+    )
+    max_result_bytes: int = Field(
+        default=1_048_576, ge=1024, description="Largest result of a job, in bytes; a larger one fails the job."
+    )
+    max_backlog: int = Field(
+        default=1_000_000, ge=1, description="Jobs that may wait to be run; at that, new ones get a 429."
     )
     max_batch_jobs: int = Field(default=1000, ge=1, description="Most jobs in one batch.")
     intake_queue: int = Field(
@@ -139,7 +150,22 @@ class OrchestratorSettings(DutySettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-class WorkerSettings(_Settings):
+class AccessSettings(_Settings):
+    """How a program of ours calls gateways and orchestrators."""
+
+    api_key: SecretStr | None = Field(
+        default=None, description="API key to call gateways and orchestrators with: of workers and the command line."
+    )
+
+    @field_validator("api_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("an API key is one word of printable ASCII")
+        return value
+
+
+class WorkerSettings(AccessSettings):
     """One worker process."""
 
     worker_id: str = Field(
@@ -176,6 +202,62 @@ class WorkerSettings(_Settings):
         return value
 
 
+class WebhookSettings(_Settings):
+    """How a worker sends webhooks: signed, and to public addresses."""
+
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Secrets that webhooks are signed with, newest first, separated by commas: `whsec_` and 24 to 64"
+        " random bytes in Base64, on every worker. Without any, webhooks fail.",
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Hosts, addresses and networks (`10.1.0.0/16`) that webhooks may go to although they are not"
+        " public, separated by commas.",
+    )
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        secrets = [part.strip() for part in value.split(",") if part.strip()]
+        for place, secret in enumerate(secrets, 1):
+            _check_webhook_secret(secret, f"secret {place} of {len(secrets)}")
+        return tuple(secrets)
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _split_allow(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        allowed = tuple(part.strip() for part in value.split(",") if part.strip())
+        for each in allowed:
+            _check_allowed(each)
+        return allowed
+
+
+def _check_webhook_secret(secret: str, which: str) -> None:
+    """Refuse what receivers could not verify with (Standard Webhooks 1.0); never say what it is."""
+    if not secret.startswith(WHSEC):
+        raise ValueError(f"{which} does not start with {WHSEC}")
+    try:
+        size_bytes = len(base64.b64decode(secret.removeprefix(WHSEC), validate=True))
+    except ValueError:
+        raise ValueError(f"{which} is not Base64 after {WHSEC}") from None
+    if not 24 <= size_bytes <= 64:
+        raise ValueError(f"{which} has {size_bytes} bytes, it must have 24 to 64")
+
+
+def _check_allowed(text: str) -> None:
+    """Refuse what is neither address, network nor host name; a half-right address would be a name nobody has."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as exc:
+        if not re.fullmatch(r"(?!(.*\.)?\d+$)[A-Za-z0-9_]([A-Za-z0-9._-]*)", text):
+            raise ValueError(f"{text!r} is no host, address or network: {exc}") from None
+
+
 SettingsT = TypeVar("SettingsT", bound=_Settings)
 ALL: Final[tuple[type[_Settings], ...]] = (
     StoreSettings,
@@ -183,6 +265,7 @@ ALL: Final[tuple[type[_Settings], ...]] = (
     GatewaySettings,
     OrchestratorSettings,
     WorkerSettings,
+    WebhookSettings,
     LogSettings,
 )
 
@@ -197,7 +280,7 @@ def table() -> str:
             elif field.default_factory is not None:
                 default = "host name and process id"
             elif isinstance(field.default, tuple):
-                default = f"`{','.join(map(str, field.default))}`"
+                default = f"`{','.join(map(str, field.default))}`" if field.default else "none"
             else:
                 default = f"`{field.default}`"
             row = f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"

@@ -22,24 +22,32 @@ from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
 from distriqueue.store.access import AccessStore, AuditStore
 from distriqueue.store.batches import BatchReader
 from distriqueue.store.database import Database
+from distriqueue.store.dead_letters import DeadLetterStore
 from distriqueue.store.events import EventStore, EventTail
+from distriqueue.store.explain import ExplainStore
 from distriqueue.store.jobs import JobStore
+from distriqueue.store.limits import LimitStore
 from distriqueue.store.reads import JobReader
 from distriqueue.store.reports import ReportStore
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.submissions import SubmissionStore
+from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from gateway import hub as hub_module
 from gateway.access import RULES
 from gateway.api import (
     access,
+    actions,
     batches,
+    dead_letters,
     documentation,
+    explain,
     health,
     jobs,
+    limits,
     openapi,
     problems,
     queues,
@@ -47,9 +55,11 @@ from gateway.api import (
     status,
     stream,
     submit,
+    webhooks,
     workers,
 )
 from gateway.backlog import Backlog
+from gateway.bulk import Bulk
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.parts import Parts
@@ -59,6 +69,22 @@ from gateway.reports import Reports
 log = get_logger("gateway")
 
 CHANNEL: Final = "distriqueue_events"
+API: Final = (
+    submit,
+    status,
+    stream,
+    actions,
+    jobs,
+    explain,
+    webhooks,
+    batches,
+    dead_letters,
+    schedules,
+    queues,
+    limits,
+    workers,
+    access,
+)
 
 
 def build_app(parts: Parts | None = None) -> FastAPI:
@@ -76,7 +102,7 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     problems.install(app)
     if parts is not None:
         app.add_middleware(Gate, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
-    for module in (submit, status, stream, jobs, batches, schedules, queues, workers, access):
+    for module in API:
         app.include_router(module.router, prefix="/api")
     app.include_router(health.root)
     app.include_router(health.actuator, prefix="/api")
@@ -99,6 +125,7 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             broker.connect(dispatch.broker_url.get_secret_value(), publish_timeout_s=dispatch.publish_timeout)
         )
         job_store, events, statistics = JobStore(database), EventStore(database), StatisticsStore(database)
+        reader = JobReader(database)
         routing = Routing(RoutingStore(database))
         publisher = Publisher(connection, job_store, routing)
         yield Parts(
@@ -106,10 +133,15 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             database=database,
             broker=connection,
             jobs=job_store,
-            reader=JobReader(database),
+            reader=reader,
+            bulk=Bulk(job_store, reader, publisher),
             batches=BatchReader(database),
+            explain=ExplainStore(database),
+            dead_letters=DeadLetterStore(database),
             schedules=ScheduleStore(database),
             workers=WorkerStore(database),
+            limits=LimitStore(database),
+            webhooks=WebhookStore(database),
             routing=RoutingStore(database),
             routes=routing,
             statistics=statistics,

@@ -10,14 +10,19 @@ from distriqueue.settings import GatewaySettings
 from distriqueue.store.access import AuditStore
 from distriqueue.store.batches import BatchReader
 from distriqueue.store.database import Database
+from distriqueue.store.dead_letters import DeadLetterStore
 from distriqueue.store.events import EventStore
+from distriqueue.store.explain import ExplainStore
 from distriqueue.store.jobs import JobStore
+from distriqueue.store.limits import LimitStore
 from distriqueue.store.reads import JobReader
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
+from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
 from gateway.backlog import Backlog
+from gateway.bulk import Bulk
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.publisher import Publisher
@@ -34,8 +39,12 @@ class Parts:
     jobs: JobStore
     reader: JobReader
     batches: BatchReader
+    explain: ExplainStore
+    dead_letters: DeadLetterStore
     schedules: ScheduleStore
     workers: WorkerStore
+    limits: LimitStore
+    webhooks: WebhookStore
     routing: RoutingStore
     routes: Routing
     statistics: StatisticsStore
@@ -43,6 +52,7 @@ class Parts:
     publisher: Publisher
     intake: Intake
     backlog: Backlog
+    bulk: Bulk
     reports: Reports
     hub: Hub
     keyring: Keyring

@@ -24,6 +24,7 @@ from distriqueue.store.retention import RetentionStore
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
+from distriqueue.store.submissions import SubmissionStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from orchestrator import api
@@ -114,7 +115,7 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
                     Statistics(figures),
                     Retention(RetentionStore(duties), figures, Kept.of(settings)),
-                    Pruner(WorkerStore(duties)),
+                    Pruner(WorkerStore(duties), SubmissionStore(duties)),
                     lanes,
                 ],
                 leadership,

@@ -10,6 +10,7 @@
     postgres      the cluster: made, started, recovered
     pipes         what a process writes, line by line
     child         one process kept running
+    keys          the stack's own API keys
     supervisor    all of them: started in stages, drained in the reverse order
     probe         ask a health URL
     plan          which processes a stack consists of

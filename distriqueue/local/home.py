@@ -1,5 +1,6 @@
 """The directory that a stack lives in, and the lock that keeps it to one stack."""
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -57,6 +58,13 @@ class Home:
         file = self.path / name
         if not file.exists():
             write_private(file, secrets.token_urlsafe(24))
+        return file.read_text(encoding="utf-8").strip()
+
+    def webhook_secret(self) -> str:
+        """Return the secret that signs the webhooks, in the form of Standard Webhooks; made and kept as the others."""
+        file = self.path / "webhook.secret"
+        if not file.exists():
+            write_private(file, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
         return file.read_text(encoding="utf-8").strip()
 
     @contextlib.contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from distriqueue.core.errors import DistriQueueError
 from distriqueue.lifecycle import stop_signal
-from distriqueue.local import pids, postgres, state
+from distriqueue.local import keys, pids, postgres, state
+from distriqueue.local.child import Program
 from distriqueue.local.control import clean_up
 from distriqueue.local.home import Home
 from distriqueue.local.logs import Lines
@@ -116,9 +117,14 @@ class _Stack:
             raft=self._raft(),
         )
         await supervisor.run(services.migrate)
+        own = {
+            f"{PREFIX}WEBHOOK_SECRETS": self._home.webhook_secret(),
+            f"{PREFIX}API_KEY": (await keys.for_workers(self._home, database_url)).text,
+        }
         await supervisor.start(*services.control)
         if services.workers:
-            await supervisor.start(*services.workers)
+            # Its key is the stack's own always, the webhooks' secret only if none is given.
+            await supervisor.start(*(_with(each, own) for each in services.workers))
 
     def _raft(self) -> Raft | None:
         """Return what several nodes need; their ports may be others at every start, for all start together."""
@@ -155,3 +161,8 @@ async def _stop_requested(*, tied: bool) -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(signal.SIGHUP)
             if tied:
                 loop.remove_reader(sys.stdin.fileno())
+
+
+def _with(program: Program, own: Mapping[str, str]) -> Program:
+    given = {name: value for name, value in program.env.items() if value and name == f"{PREFIX}WEBHOOK_SECRETS"}
+    return dataclasses.replace(program, env={**program.env, **own, **given})

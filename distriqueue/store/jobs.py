@@ -166,12 +166,15 @@ class JobStore:
             raise await self._why_not(job_id, "retry")
         return done
 
-    async def retry_many(self, job_ids: Sequence[UUID], *, per_s: float | None = None) -> Retried:
-        """Retry those that ended badly, in one transaction, all now or at most `per_s` a second; Conflict."""
+    async def retry_many(self, job_ids: Sequence[UUID], *, per_s: float | None = None, before: int = 0) -> Retried:
+        """Retry those that ended badly, in one transaction, all now, or `per_s` a second after `before` others.
+
+        Raises Conflict when another job has the unique key of one by now: then none is retried.
+        """
 
         async def run() -> Retried:
             async with self._database.transaction() as connection:
-                rows = await connection.fetch(SQL["retry"], sorted(job_ids), per_s)
+                rows = await connection.fetch(SQL["retry"], sorted(job_ids), per_s, before)
                 ready = await dispatches(connection, [row["id"] for row in rows if row["status"] == "pending"])
                 ready += await admit(connection, [row["concurrency_key"] for row in rows])
             return Retried([row["id"] for row in rows], ready)

@@ -88,6 +88,8 @@ class JobFilter:
     created_from: datetime | None = None
     created_to: datetime | None = None
     text: str | None = None
+    ids: tuple[UUID, ...] = ()
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,15 @@ class JobReader:
         text, arguments = compiled(statement)
         rows = await self._database.fetch(text, *arguments)
         return [Job(*row) for row in rows[:size]], len(rows) > size
+
+    async def positions(self, where: JobFilter, *, size: int, after: Position | None = None) -> list[Position]:
+        """Return where the next matching jobs are, newest first: as `page`, without the jobs."""
+        conditions = _conditions(where)
+        if after is not None:
+            conditions.append(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(after.created_at, after.id))
+        order = (jobs.c.created_at.desc(), jobs.c.id.desc())
+        text, arguments = compiled(select(jobs.c.created_at, jobs.c.id).where(*conditions).order_by(*order).limit(size))
+        return [Position(row[0], UUID(bytes=row[1].bytes)) for row in await self._database.fetch(text, *arguments)]
 
     async def count(self, where: JobFilter) -> Count:
         """Count matching jobs: exactly up to EXACT_COUNT, beyond it by the planner's estimate."""
@@ -199,6 +210,10 @@ def _conditions(where: JobFilter) -> list[ColumnElement[bool]]:
         found.append(jobs.c.batch_id == where.batch)
     if where.schedule is not None:
         found.append(jobs.c.schedule_name == where.schedule)
+    if where.ids:
+        found.append(jobs.c.id.in_(list(where.ids)))
+    if where.fingerprint is not None:
+        found.append(jobs.c.fingerprint == where.fingerprint)
     if where.created_from is not None:
         found.append(jobs.c.created_at >= where.created_from)
     if where.created_to is not None:

@@ -154,6 +154,23 @@ def _parent(row: Any) -> Parent:
     )
 
 
+def bounded(report: Report, max_result_bytes: int) -> Report:
+    """Return the report; of one with a result that is too large, that its attempt failed by that, for good."""
+    if report.status is not ReportStatus.COMPLETED or report.result is None:
+        return report
+    size = len(to_json(report.result))
+    if size <= max_result_bytes:
+        return report
+    changes = {
+        "status": ReportStatus.FAILED,
+        "result": None,
+        "error_type": "result_too_large",
+        "error_message": f"the result is {size} bytes, the most is {max_result_bytes}",
+        "retryable": False,
+    }
+    return report.model_copy(update=changes)
+
+
 def is_claim(report: Report) -> bool:
     """Tell whether it asks to start the attempt."""
     return report.status is ReportStatus.RUNNING and report.progress is None

@@ -120,6 +120,7 @@ class Routing:
         self._clock = clock
         self._refresh_at = clock()
         self._routes = Routes()
+        self._loaded = False
 
     def expire(self) -> None:
         """Read them anew at the next use: this process has just changed them."""
@@ -128,13 +129,14 @@ class Routing:
     async def fresh(self) -> Routes:
         """Return the routes, at most REFRESH_S old, or as they were last known while Postgres is away.
 
-        One caller at a time reads them anew; others go on with what is there.
+        One caller at a time reads them anew; others go on with what is there, once there is something.
         """
         now = self._clock()
-        if now >= self._refresh_at:
+        if now >= self._refresh_at or not self._loaded:
             self._refresh_at = now + REFRESH_S
             try:
                 self._routes = await self._store.load()
+                self._loaded = True
             except StoreUnavailable as exc:
                 log.warning("routes_not_refreshed", error=exc.message)
         return self._routes

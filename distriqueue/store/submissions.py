@@ -104,6 +104,12 @@ class SubmissionStore:
                 continue
         raise StoreUnavailable("too many submissions with the same ids or keys at the same time")
 
+    async def forget_keys(self, *, older_than_s: float, limit: int, epoch: int) -> int:
+        """Forget idempotency keys that are old enough; return how many."""
+        async with self._database.transaction(epoch=epoch) as connection:
+            done = await connection.execute(SQL["forget_idempotency_keys"], older_than_s, limit)
+        return int(done.rpartition(" ")[2])
+
     async def _accept(self, submissions: Sequence[Submission]) -> Commit:
         async with self._database.transaction() as connection:
             look = _Look(submissions)

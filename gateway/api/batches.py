@@ -18,6 +18,8 @@ MAX_JOBS: Final = 1_000
 
 router: Final = APIRouter(prefix="/batches", tags=["jobs"])
 
+BatchIdOf = Annotated[UUID, Path(alias="batchId")]
+
 
 class BatchJobView(views.View):
     """One job of a batch, briefly."""
@@ -63,7 +65,7 @@ class BatchView(views.View):
     response_model=BatchView,
     responses={404: {"model": Problem, "description": "No such batch"}},
 )
-async def get_batch(batch_id: Annotated[UUID, Path(alias="batchId")], parts: PartsOf) -> Response:
+async def get_batch(batch_id: BatchIdOf, parts: PartsOf) -> Response:
     """Return the counts by status, the jobs, and whether all have ended."""
     batch = await parts.batches.get(batch_id)
     jobs = await parts.batches.jobs(batch_id, limit=MAX_JOBS)

@@ -43,8 +43,8 @@ class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
 
-class JobListQuery(_Query):
-    """Filters and page of `GET /jobs`."""
+class JobConditions(_Query):
+    """What jobs are chosen by."""
 
     status: Annotated[list[StatusIn], Field(max_length=50), BeforeValidator(_split)] = Field(
         default=[], description="One or several, in any case."
@@ -60,9 +60,6 @@ class JobListQuery(_Query):
     created_from: Time | None = Field(default=None, description="Created at or after.")
     created_to: Time | None = Field(default=None, description="Created before.")
     q: Text | None = Field(default=None, description="Text in the type or error, or the start of an id.")
-    page: int = Field(default=0, ge=0, le=MAX_PAGE, description="0-based; far pages go by `cursor`.")
-    size: int = Field(default=20, ge=1, le=MAX_SIZE)
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
     def filter(self) -> JobFilter:
         """What the list is narrowed to."""
@@ -78,6 +75,14 @@ class JobListQuery(_Query):
             created_to=self.created_to,
             text=self.q or None,
         )
+
+
+class JobListQuery(JobConditions):
+    """Filters and page of `GET /jobs`."""
+
+    page: int = Field(default=0, ge=0, le=MAX_PAGE, description="0-based; far pages go by `cursor`.")
+    size: int = Field(default=20, ge=1, le=MAX_SIZE)
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
     def offset(self) -> int:
         """How many jobs to skip."""

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from distriqueue.core.messages import Report, ReportAnswer
+from distriqueue.store.reports import bounded
 from gateway.api import views
 from gateway.api.lean import LeanRoute, read_json
 from gateway.api.openapi import body_of
@@ -36,6 +37,9 @@ async def report(request: Request) -> Response:
         reports = MANY.validate_python(body) if isinstance(body, list) else [ONE.validate_python(body)]
     except ValidationError as exc:
         raise invalid(field_errors(exc.errors(include_url=False))) from None
+    most = parts.settings.max_result_bytes
+    if int(request.headers.get("content-length", most + 1)) > most:
+        reports = [bounded(report, most) for report in reports]
     answers = [_answer(answer) for answer in await parts.reports.apply(reports)]
     return Response(views.dumps(answers if isinstance(body, list) else answers[0]), media_type=JSON)
 

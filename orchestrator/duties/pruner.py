@@ -1,7 +1,8 @@
-"""Forgets workers that stopped or fell silent long ago: every start of a worker is a row of its own."""
+"""Forgets what counts for a day: workers that ended, each start of which has a row of its own, and idempotency keys."""
 
 from typing import Final
 
+from distriqueue.store.submissions import SubmissionStore
 from distriqueue.store.workers import WorkerStore
 from orchestrator.duties.duty import Outcome
 
@@ -14,11 +15,13 @@ class Pruner:
     name: Final = "pruner"
     interval_s: Final = 60.0
 
-    def __init__(self, workers: WorkerStore, *, batch: int = 500) -> None:
+    def __init__(self, workers: WorkerStore, submissions: SubmissionStore, *, batch: int = 500) -> None:
         self._workers = workers
+        self._submissions = submissions
         self._batch = batch
 
     async def run(self, epoch: int) -> Outcome:
-        """Delete one batch."""
-        pruned = await self._workers.prune(older_than_s=OLDER_THAN_S, limit=self._batch, epoch=epoch)
-        return Outcome(pruned, more=pruned == self._batch)
+        """Delete one batch of each."""
+        workers = await self._workers.prune(older_than_s=OLDER_THAN_S, limit=self._batch, epoch=epoch)
+        keys = await self._submissions.forget_keys(older_than_s=OLDER_THAN_S, limit=self._batch, epoch=epoch)
+        return Outcome(workers + keys, more=self._batch in (workers, keys))

@@ -481,3 +481,40 @@ def test_workers_and_drain(service: Service) -> None:
     assert (answer.status_code, answer.json()["drainRequested"]) == (202, True)
     service.stack.until(lambda: service.stack.pids("worker") != old, "the drained worker's end", timeout_s=30)
     service.until(service.submit(), "completed")
+
+
+def test_rate_limits(service: Service) -> None:
+    type_ = "transform"
+    limit = service.gateway.put(f"/rate-limits/{type_}", json={"permits": 2, "perSeconds": 1})
+    assert (limit.status_code, limit.json()["permits"]) == (200, 2)
+    assert [each["type"] for each in service.get("/rate-limits")] == [type_]
+    body = {"payload": {"operation": "uppercase", "data": {"a": "b"}}}
+    ids = [service.submit(type_, **body) for _ in range(6)]
+    starts = sorted(datetime.fromisoformat(service.until(job_id, "completed")["startedAt"]) for job_id in ids)
+    for before, after in zip(starts, starts[2:], strict=False):
+        assert (after - before).total_seconds() > 0.45
+    assert service.gateway.delete(f"/rate-limits/{type_}").status_code == 204
+    assert service.gateway.delete(f"/rate-limits/{type_}").status_code == 404
+
+
+def test_webhooks(service: Service) -> None:
+    job_id = service.submit(callbackUrl="http://127.0.0.1:9/hook")
+    service.until(job_id, "completed")
+    deadline = time.monotonic() + 20
+    while not (sent := service.get(f"/jobs/{job_id}/webhooks")) or sent[0]["status"] not in TERMINAL:
+        assert time.monotonic() < deadline, sent
+        time.sleep(0.05)
+    [delivery] = sent
+    assert (delivery["event"], delivery["status"]) == ("job.completed", "failed")
+    assert delivery["error"]["type"] == "webhook_refused"  # a loopback address
+    again = service.post(f"/webhooks/{delivery['id']}/replay", status=202)
+    assert again["messageId"] == delivery["messageId"]
+    assert len(service.get(f"/jobs/{job_id}/webhooks")) == 2
+    batch = service.post("/jobs/batch", {"jobs": [{"type": "hold"}], "callbackUrl": "http://127.0.0.1:9/"}, status=202)
+    service.gateway.post(f"/jobs/{batch['jobIds'][0]}/cancel")
+    deadline = time.monotonic() + 20
+    while not (told := service.get(f"/batches/{batch['batchId']}/webhooks")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert told[0]["event"] == "batch.finished"
+    assert service.gateway.post(f"/webhooks/{uuid4()}/replay").status_code == 404

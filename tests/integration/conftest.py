@@ -82,4 +82,11 @@ async def stores(database_url: str) -> AsyncIterator[Stores]:
     """Stores over a fresh database with the jobs' tables."""
     settings = StoreSettings.load(database_url=database_url, store_timeout=10.0)
     async with Database.open(settings, application="test") as database:
-        yield Stores(database, JobStore(database), SubmissionStore(database), ReportStore(database), JobReader(database), EventStore(database))
+        yield Stores(
+            database,
+            JobStore(database),
+            SubmissionStore(database),
+            ReportStore(database),
+            JobReader(database),
+            EventStore(database),
+        )

@@ -9,6 +9,7 @@ import pytest
 from distriqueue.core.errors import BrokerUnavailable, Fenced
 from distriqueue.core.job import MAX_LOSSES, Priority
 from distriqueue.core.messages import Answer, ReportStatus
+from distriqueue.store.submissions import SubmissionStore
 from orchestrator.duties.dispatcher import Dispatcher
 from orchestrator.duties.pruner import Pruner
 from orchestrator.duties.scheduler import Scheduler
@@ -274,12 +275,21 @@ class TestReaper:
 
 
 class TestPruner:
+    async def test_idempotency_keys_are_forgotten_after_a_day(self, leader: Leader) -> None:
+        await leader.database.fetch(
+            "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, created_at)"
+            " SELECT '', n::text, '', '{}', now() - n * interval '10 h' FROM generate_series(0, 4) AS n"
+        )
+        pruner = Pruner(leader.workers, SubmissionStore(leader.database), batch=1)
+        assert [(await pruner.run(leader.epoch)).done for _ in range(3)] == [1, 1, 0]
+        assert len(await leader.database.fetch("SELECT 1 FROM idempotency_keys")) == 3
+
     async def test_forgets_what_ended_a_day_ago(self, leader: Leader) -> None:
         day_s = 24 * 3600
         for worker_id, ago_s in (("old1", day_s + 1), ("old2", day_s + 1), ("young", day_s - 60)):
             await leader.beat(worker_id, stopped=True, ago_s=ago_s)
         await leader.beat("idle", ago_s=2 * day_s)
-        pruner = Pruner(leader.workers, batch=1)
+        pruner = Pruner(leader.workers, SubmissionStore(leader.database), batch=1)
         assert [(await pruner.run(leader.epoch)).done for _ in range(3)] == [1, 1, 0]
         assert [row["id"] for row in await leader.workers.page(after="", limit=10)] == ["idle", "young"]
 

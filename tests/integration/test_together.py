@@ -114,7 +114,7 @@ async def test_a_line_longer_than_one_transaction_takes_is_finished_by_the_follo
 async def test_no_more_run_at_once_than_the_limit_and_slots_are_given_on(stores: Stores) -> None:
     jobs = [keyed(limit=2) for _ in range(5)]
     stored = await accept(stores, *jobs)
-    assert [each.status for each in stored].count("pending") == 2
+    assert Counter(each.status.value for each in stored)["pending"] == 2
     for _ in range(5):
         ready = [job for job in jobs if (await stores.get(job)).status == "pending"]
         assert 1 <= len(ready) <= 2

@@ -39,12 +39,12 @@ RETURNING j.id, j.status, j.followed
 
 -- name: retry
 -- With a concurrency key, or parents that have not ended, it waits as `blocked` first: admit says for how long.
--- $2: how many a second, from now on; NULL: all now.
+-- $2: how many a second, after $3 others; NULL: all now.
 WITH retried AS (
     UPDATE jobs j
        SET status = CASE WHEN j.waits_for > 0 OR j.concurrency_key IS NOT NULL THEN 'blocked' ELSE 'pending' END,
            attempt = j.attempt + 1, failures = 0, losses = 0, cancel_requested = false,
-           ready_at = now() + coalesce(make_interval(secs => (r.n - 1) / $2::float8), interval '0'),
+           ready_at = now() + coalesce(make_interval(secs => ($3 + r.n - 1) / $2::float8), interval '0'),
            worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL,
            expires_at = NULL, rate_slot = NULL, fingerprint = NULL
       FROM unnest($1::uuid[]) WITH ORDINALITY AS r(id, n)

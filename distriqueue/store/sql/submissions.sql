@@ -53,3 +53,8 @@ SELECT r.n, k.fingerprint, k.answer
 INSERT INTO idempotency_keys (scope, key, fingerprint, answer)
 SELECT scope, key, fingerprint, CAST(answer AS json)
   FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS r(scope, key, fingerprint, answer)
+
+-- name: forget_idempotency_keys
+DELETE FROM idempotency_keys
+ WHERE (scope, key) IN (SELECT scope, key FROM idempotency_keys
+                         WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)

@@ -33,7 +33,8 @@ CREATE INDEX jobs_slots ON jobs (concurrency_key)
 CREATE INDEX jobs_in_line ON jobs (concurrency_key, (array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], priority)),
                                    ready_at, id)
     WHERE concurrency_key IS NOT NULL AND status = 'blocked' AND waits_for = 0;                                -- admit
-CREATE INDEX jobs_dead ON jobs (finished_at) INCLUDE (fingerprint) WHERE status IN ('failed', 'timeout');      -- dead letters
+CREATE INDEX jobs_dead ON jobs (finished_at) INCLUDE (id, type, fingerprint)
+    WHERE status IN ('failed', 'timeout');      -- dead letters
 CREATE INDEX jobs_alike ON jobs (fingerprint, finished_at) WHERE status IN ('failed', 'timeout');              -- replay
 
 -- The legal steps, generated from distriqueue/core/states.py and tested against it.
@@ -65,6 +66,8 @@ CREATE FUNCTION fingerprint(type text, error json) RETURNS text LANGUAGE sql IMM
                 regexp_replace(left(error->>'message', 500),
                     '[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|0x[0-9a-fA-F]+|[0-9]+([.][0-9]+)?|''[^'']*''|"[^"]*"', '#', 'g'))), 16)
 $$;
+
+UPDATE jobs SET fingerprint = fingerprint(type, error) WHERE status IN ('failed', 'timeout');
 
 -- A UUIDv7 (RFC 9562 §5.7), as distriqueue/core/job.py makes them.
 CREATE FUNCTION new_job_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
@@ -258,6 +261,13 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE TABLE batch_webhooks (
+    batch_id   uuid NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+    webhook_id uuid NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    PRIMARY KEY (batch_id, webhook_id)
+);
+CREATE INDEX batch_webhooks_webhook ON batch_webhooks (webhook_id);
+
 -- Batches that stop at a failure or call back: return which of their jobs were cancelled, and webhooks.
 CREATE FUNCTION follow_up_batches(ended uuid[], OUT id uuid, OUT cancelled boolean) RETURNS SETOF record LANGUAGE plpgsql AS $$
 DECLARE
@@ -300,6 +310,7 @@ BEGIN
                 'batchId', batch.id, 'batchName', batch.name, 'totalJobs', batch.jobs, 'byStatus', counts,
                 'createdAt', to_char(batch.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 'finishedAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')));
+            INSERT INTO batch_webhooks (batch_id, webhook_id) VALUES (batch.id, id);
             RETURN NEXT;
         END IF;
     END LOOP;
