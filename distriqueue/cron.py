@@ -94,6 +94,8 @@ def due(cron: Cron, next_fire: datetime, now: datetime, *, grace_s: float) -> Du
 def _zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
+    if name == "localtime" or name.startswith(("right/", "posix/")):  # the machine's own, and such as no client means
+        raise _wrong("timezone", f"{name[:100]!r} is not a time zone of the IANA database")
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:

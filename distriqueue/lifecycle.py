@@ -96,8 +96,10 @@ async def first_of(*events: asyncio.Event, timeout_s: float | None = None) -> No
 def listen(host: str, port: int, *, setting: str) -> socket.socket:
     """Bind the address now, so that a taken port is named at once; BadSetting says which setting to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted here inherits it: an answer's head and body are two writes, and the second would wait 40 ms.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # what is accepted here inherits it
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(DEAF_S * 1000))
     try:

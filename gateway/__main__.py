@@ -39,6 +39,6 @@ if __name__ == "__main__":
     try:
         configure_logging(LogSettings.load(), service="gateway")
         uvloop.run(main())
-    except BadSetting as exc:
-        sys.stderr.write(f"gateway: {exc}\n")
+    except* BadSetting as group:
+        sys.stderr.write("".join(f"gateway: {exc}\n" for exc in group.exceptions))
         sys.exit(2)

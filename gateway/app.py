@@ -60,6 +60,7 @@ from gateway.api import (
 )
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
+from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.parts import Parts
@@ -148,6 +149,7 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             events=events,
             publisher=publisher,
             backlog=Backlog(statistics, most=settings.max_backlog),
+            depths=Depths(connection),
             intake=Intake(job_store, SubmissionStore(database), publisher, max_waiting=settings.intake_queue),
             reports=Reports(ReportStore(database, routing), publisher),
             hub=Hub(EventTail(database), events),
@@ -164,6 +166,7 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
         group.create_task(_listen(parts.database, wake, stop))
         group.create_task(parts.keyring.run(stop))
         group.create_task(parts.backlog.run(stop))
+        group.create_task(parts.depths.run(stop))
         commits = (parts.intake.plain, parts.intake.looked_at, parts.reports.commits)
         committing = [group.create_task(each.run()) for each in commits]
         group.create_task(parts.publisher.run())

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from uuid import UUID
 
-from distriqueue.core.errors import Conflict
 from distriqueue.core.states import RETRIABLE, TERMINAL, Status
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.reads import JobFilter, JobReader, Position
@@ -33,7 +32,7 @@ class Done:
     more: bool = False
     """There are more jobs than the limit or the time allowed."""
     job_ids: list[UUID] = field(default_factory=list)
-    """The first of those that were changed."""
+    """The newest of those that were changed."""
 
 
 class Bulk:
@@ -63,30 +62,23 @@ class Bulk:
             changed = await self._change(action, ids, per_s=per_s, before=done.matched)
             done.matched += len(ids)
             done.changed += len(changed)
-            done.job_ids += changed[: SHOWN - len(done.job_ids)]
+            done.job_ids += [job_id for job_id in ids if job_id in changed][: SHOWN - len(done.job_ids)]
             if len(found) < size:
                 return done
             after = found[-1]
         done.more = bool(await self._reader.positions(possible, size=1, after=after))
         return done
 
-    async def _change(self, action: Action, ids: Sequence[UUID], *, per_s: float | None, before: int) -> list[UUID]:
+    async def _change(self, action: Action, ids: Sequence[UUID], *, per_s: float | None, before: int) -> set[UUID]:
         if not ids:
-            return []
+            return set()
         if action == "cancel":
             cancelled = await self._jobs.cancel_many(ids)
             self._publisher.offer(cancelled.ready)
-            return list(cancelled.statuses)
-        try:
-            retried = await self._jobs.retry_many(ids, per_s=per_s, before=before)
-        except Conflict:  # the unique key of one of them is taken
-            if len(ids) == 1:
-                return []
-            middle = len(ids) // 2
-            first = await self._change(action, ids[:middle], per_s=per_s, before=before)
-            return first + await self._change(action, ids[middle:], per_s=per_s, before=before + middle)
+            return set(cancelled.statuses)
+        retried = await self._jobs.retry_many(ids, per_s=per_s, before=before)
         self._publisher.offer(retried.ready)
-        return retried.ids
+        return set(retried.ids)
 
 
 def _possible(action: Action, where: JobFilter) -> JobFilter:

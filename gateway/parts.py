@@ -23,6 +23,7 @@ from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
+from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.publisher import Publisher
@@ -52,6 +53,7 @@ class Parts:
     publisher: Publisher
     intake: Intake
     backlog: Backlog
+    depths: Depths
     bulk: Bulk
     reports: Reports
     hub: Hub

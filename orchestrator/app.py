@@ -29,6 +29,7 @@ from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
 from orchestrator import api
 from orchestrator.access import RULES
+from orchestrator.archive import FileArchive
 from orchestrator.cluster.election import Election, config_of
 from orchestrator.cluster.leadership import ClusterLeadership
 from orchestrator.cluster.membership import Membership
@@ -68,6 +69,7 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
     membership = Membership.of(settings)
     membership.warn()
     with contextlib.closing(bound):
+        archive = FileArchive.open(settings.archive_dir, node=settings.node_id) if settings.archive_dir else None
         async with contextlib.AsyncExitStack() as stack:
             stop = await stack.enter_async_context(lifecycle.stop_signal())
             boot = secrets.token_hex(8)
@@ -114,7 +116,7 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     Reaper(duty_store, registry, sender, worker_timeout_s=settings.worker_timeout),
                     Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
                     Statistics(figures),
-                    Retention(RetentionStore(duties), figures, Kept.of(settings)),
+                    Retention(RetentionStore(duties, archive), figures, AuditStore(duties), Kept.of(settings)),
                     Pruner(WorkerStore(duties), SubmissionStore(duties)),
                     lanes,
                 ],

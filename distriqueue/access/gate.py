@@ -50,10 +50,19 @@ class Gate:
         text = _token(scope)
         if takes is PUBLIC:
             return self._keyring.recognise(text)
+        if text is None and _is_foreign(scope):
+            raise Forbidden("a page of another site may not do this: send an API key, or call from your own")
         caller = await self._keyring.identify(text)
         if not caller.may(takes):
             raise Forbidden(f"this takes the scope `{takes}`; the API key {caller.name!r} has: {words(caller.scopes)}")
         return caller
+
+
+def _is_foreign(scope: Scope) -> bool:
+    """Whether a browser says that a page of another site makes it do this (Fetch Metadata); others say nothing."""
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    return any(name == b"sec-fetch-site" and value not in (b"same-origin", b"none") for name, value in scope["headers"])
 
 
 def _token(scope: Scope) -> str | None:

@@ -1,6 +1,6 @@
 """Jobs that failed or timed out for good, in groups that failed alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -11,6 +11,8 @@ from distriqueue.store.statements import load
 SQL: Final = load("dead_letters.sql")
 LOOKED_AT: Final = 10_000
 """Groups are made of so many of the newest dead jobs."""
+LOOKED_THROUGH: Final = 100_000
+"""Those of one type are looked for among so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,10 @@ class DeadLetterStore:
         self, *, type_: str | None, start: datetime | None, end: datetime | None, limit: int
     ) -> tuple[list[DeadLetters], bool]:
         """Return the largest groups of what ended in the span, and whether all of that was looked at."""
-        rows = await self._database.fetch(SQL["groups"], type_, start, end, LOOKED_AT + 1, limit)
-        looked_at = rows[0]["looked_at"] if rows else 0
-        groups = [
-            DeadLetters(*(row[name] for name in ("fingerprint", "type", "jobs", "first_at", "last_at", "id", "error")))
-            for row in rows
-        ]
-        return groups, looked_at <= LOOKED_AT
+        most = LOOKED_AT if type_ is None else LOOKED_THROUGH
+        rows = await self._database.fetch(SQL["groups"], type_, start, end, most, limit)
+        groups = [DeadLetters(*(row[name] for name in _COLUMNS)) for row in rows if row["fingerprint"] is not None]
+        return groups, bool(rows[0]["complete"])
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(DeadLetters))

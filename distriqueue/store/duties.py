@@ -30,6 +30,8 @@ class Place:
     id: UUID
 
 
+LOOKED_AT: Final = 5_000
+"""Most jobs of a lane that are looked at one by one: some ten milliseconds."""
 START: Final = Place(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
@@ -39,6 +41,10 @@ class Stranded:
 
     dispatch: Dispatch
     place: Place
+    is_held: bool = False
+    """Its lane rests, by a rule: it is here only for its place."""
+    goes_on: bool = False
+    """No more of the lane were looked at, and there may be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,10 @@ class DutyStore:
         self._database = database
 
     async def stranded(self, after: Mapping[Priority, Place], *, older_than_s: float, limit: int) -> list[Stranded]:
-        """Return pending jobs, the most urgent lane first, each lane from its place on."""
+        """Return pending jobs, the most urgent lane first, each lane from its place on.
+
+        Of a lane some of whose jobs are held back, at most LOOKED_AT are looked at; the last is marked, also if held.
+        """
         places = [after.get(lane, START) for lane in Priority]
         rows = await self._database.fetch(
             SQL["stranded"],
@@ -87,8 +96,12 @@ class DutyStore:
             [place.id for place in places],
             older_than_s,
             limit,
+            LOOKED_AT,
         )
-        return [Stranded(dispatch_of(row), Place(row["ready_at"], row["id"])) for row in rows]
+        return [
+            Stranded(dispatch_of(row), Place(row["ready_at"], row["id"]), not row["is_open"], row["goes_on"])
+            for row in rows
+        ]
 
     async def queued_before(self, *, older_than_s: float) -> datetime | None:
         """Return the moment so long ago if a job has been queued since before it, else None."""

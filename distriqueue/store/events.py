@@ -116,9 +116,9 @@ class EventStore:
         rows = await self._database.fetch(SQL["newest"])
         return int(rows[0]["seq"])
 
-    async def of_job(self, job_id: UUID, limit: int = 1000) -> list[Event]:
-        """Return a job's transitions, oldest first."""
-        return [_event(row) for row in await self._database.fetch(SQL["of_job"], job_id, limit)]
+    async def of_job(self, job_id: UUID, limit: int = 1000, *, after: int = 0) -> list[Event]:
+        """Return a job's transitions and steps of progress after that number, oldest first."""
+        return [_event(row) for row in await self._database.fetch(SQL["of_job"], job_id, after, limit)]
 
 
 def _event(row: Any) -> Event:

@@ -1,13 +1,16 @@
-"""What a job waits for: the facts of one moment, each at constant cost however many jobs there are."""
+"""What a job waits for: the facts of one instant, each at constant cost however many jobs there are."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic_core import from_json
+
+from distriqueue.core.errors import NotFound
+from distriqueue.core.job import Priority
+from distriqueue.core.states import Status
 from distriqueue.store.database import Database
-from distriqueue.store.reads import Job, JobReader
 from distriqueue.store.statements import load
 
 SQL: Final = load("explain.sql")
@@ -18,18 +21,35 @@ COUNTED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """The lane that a job goes through, and how many dispatches wait in it before the job's own."""
+class ParentNow:
+    """A job that another one depends on."""
 
-    name: str
-    paused: bool
-    reason: str | None
+    id: UUID
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Who holds the slots of a job's concurrency key, and how many stand in line before it."""
+
+    holders: tuple[UUID, ...]
+    """Some of them."""
+    held: int
     ahead: int
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """The lane that a job goes through."""
+
+    priority: Priority
+    paused: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Takers:
-    """The living workers, and those of them that handle the job's type."""
+    """The living workers that are not draining, and those of them that handle the job's type."""
 
     workers: int
     handling: int
@@ -38,17 +58,8 @@ class Takers:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
-    """Who holds the slots of a job's concurrency key, and how many stand in line before it."""
-
-    holders: tuple[UUID, ...]
-    held: int
-    ahead: int
-
-
-@dataclass(frozen=True, slots=True)
 class OwnWorker:
-    """The worker that runs a job."""
+    """The worker of a job's newest attempt, as the orchestrators last heard it."""
 
     state: str
     last_seen: datetime
@@ -58,16 +69,42 @@ class OwnWorker:
 class Facts:
     """All that says why a job is where it is; what does not concern its status is None or empty."""
 
-    job: Job
     now: datetime
-    rate_slot: datetime | None = None
-    waits_for: int = 0
-    parents: Mapping[UUID, str] | None = None
-    """Some of those that it waits for, and their statuses."""
-    slots: Slots | None = None
-    lane: Lane | None = None
-    takers: Takers | None = None
-    worker: OwnWorker | None = None
+    id: UUID
+    type: str
+    status: Status
+    attempt: int
+    failures: int
+    losses: int
+    max_retries: int
+    execution_timeout_s: float
+    cancel_requested: bool
+    worker_id: str | None
+    progress: float | None
+    progress_message: str | None
+    ready_at: datetime
+    due_at: datetime | None
+    expires_at: datetime | None
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    batch_id: UUID | None
+    concurrency_key: str | None
+    concurrency_limit: int | None
+    rate_slot: datetime | None
+    waits_for: int
+    """Parents that have not ended, or whose end has not been followed up yet."""
+    fingerprint: str | None
+    error_type: str | None
+    error_message: str | None
+    parents: tuple[ParentNow, ...]
+    """Blocked: some of those that it waits for. Cancelled by its parents: those that have not completed."""
+    slots: Slots | None
+    ahead: int
+    """How many jobs of its priority wait for the broker, or in it, for longer."""
+    lane: Lane
+    takers: Takers | None
+    worker: OwnWorker | None
 
 
 class ExplainStore:
@@ -75,40 +112,28 @@ class ExplainStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._reader = JobReader(database)
 
     async def facts(self, job_id: UUID) -> Facts:
         """Return what there is to say of a job; NotFound."""
-        job = await self._reader.get(job_id)
-        more = await self._one("more", job_id)
-        facts: dict[str, Any] = {"rate_slot": more["rate_slot"], "waits_for": more["waits_for"]}
-        match job.status:
-            case "blocked":
-                rows = await self._database.fetch(SQL["parents"], job_id, NAMED)
-                facts["parents"] = {_uuid(row["id"]): row["status"] for row in rows}
-                if job.concurrency_key is not None and not more["waits_for"]:
-                    facts["slots"] = await self._slots(job)
-            case "pending" | "queued":
-                lane = await self._one("lane", job_id, COUNTED)
-                facts["lane"] = Lane(lane["name"], lane["paused"], lane["reason"], lane["ahead"])
-                takers = await self._one("takers", job.type)
-                facts["takers"] = Takers(**dict(takers))
-            case "running":
-                rows = await self._database.fetch(SQL["worker"], job.worker_id)
-                facts["worker"] = OwnWorker(rows[0]["state"], rows[0]["last_seen"]) if rows else None
-            case _:
-                pass
-        return Facts(job, more["now"], **facts)
-
-    async def _slots(self, job: Job) -> Slots:
-        rows = await self._database.fetch(SQL["holders"], job.concurrency_key, COUNTED)
-        ahead = await self._one("line", job.concurrency_key, job.priority, job.ready_at, job.id, COUNTED)
-        return Slots(tuple(_uuid(row["id"]) for row in rows[:NAMED]), len(rows), ahead["ahead"])
-
-    async def _one(self, name: str, *arguments: object) -> Any:
-        return (await self._database.fetch(SQL[name], *arguments))[0]
+        rows = await self._database.fetch(SQL["facts"], job_id, NAMED, COUNTED)
+        if not rows:
+            raise NotFound(f"there is no job {job_id}")
+        return _facts(rows[0])
 
 
-def _uuid(value: Any) -> UUID:
-    """Return the driver's own UUID as the standard library's."""
-    return UUID(bytes=value.bytes)
+def _facts(row: Any) -> Facts:
+    found = dict(row)
+    priority, lane = found.pop("priority"), found.pop("lane")
+    paused, reason = found.pop("paused"), found.pop("reason")
+    state, last_seen = found.pop("worker_state"), found.pop("worker_last_seen")
+    parents, slots, takers = (json and from_json(json) for json in map(found.pop, ("parents", "slots", "takers")))
+    ahead = found.pop("ahead")
+    return Facts(
+        **found | {"status": Status(found["status"])},
+        parents=tuple(ParentNow(UUID(each["id"]), Status(each["status"])) for each in parents or ()),
+        slots=slots and Slots(tuple(map(UUID, slots["holders"])), slots["held"], slots["ahead"]),
+        ahead=ahead or 0,
+        lane=Lane(Priority(lane or priority), bool(paused), reason),
+        takers=takers and Takers(**takers),
+        worker=None if state is None else OwnWorker(state, last_seen),
+    )

@@ -11,12 +11,13 @@ import asyncpg
 from distriqueue.core.errors import Conflict, NotFound
 from distriqueue.core.job import JobId, Priority
 from distriqueue.core.messages import Dispatch
-from distriqueue.core.states import Status
+from distriqueue.core.states import RETRIABLE, Status
 from distriqueue.store.database import Database, again
 from distriqueue.store.followups import admit, dispatches, follow_up
 from distriqueue.store.statements import load
 
 SQL: Final = load("jobs.sql")
+TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class JobStore:
     async def retry_many(self, job_ids: Sequence[UUID], *, per_s: float | None = None, before: int = 0) -> Retried:
         """Retry those that ended badly, in one transaction, all now, or `per_s` a second after `before` others.
 
-        Raises Conflict when another job has the unique key of one by now: then none is retried.
+        Left out are those whose unique key an unfinished job has by now; of several with one key, all but the newest.
         """
 
         async def run() -> Retried:
@@ -179,17 +180,21 @@ class JobStore:
                 ready += await admit(connection, [row["concurrency_key"] for row in rows])
             return Retried([row["id"] for row in rows], ready)
 
-        try:
-            return await again(run)
-        except asyncpg.UniqueViolationError as exc:
-            if exc.constraint_name != "jobs_unique":
-                raise
-            raise Conflict("another unfinished job has the same uniqueKey") from exc
+        for _ in range(TRIES):
+            try:
+                return await again(run)
+            except asyncpg.UniqueViolationError as exc:
+                if exc.constraint_name != "jobs_unique":
+                    raise
+                # Stored since this one looked: the next look finds it.
+        raise Conflict("jobs with the same unique keys are being stored at the same time")
 
     async def _why_not(self, job_id: UUID, action: str) -> Conflict | NotFound:
         rows = await self._database.fetch(SQL["stored"], [job_id])
         if not rows:
             return NotFound(f"there is no job {job_id}")
+        if action == "retry" and rows[0]["status"] in RETRIABLE:
+            return Conflict(f"cannot retry the job {job_id}: another unfinished job has the same uniqueKey")
         return Conflict(f"cannot {action} the job {job_id}: it is {rows[0]['status']}")
 
 

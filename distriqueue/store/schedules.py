@@ -26,6 +26,8 @@ from distriqueue.store.statements import load
 
 SQL: Final = load("schedules.sql")
 DEFAULT_GRACE_S: Final = 60.0
+INLINE_BYTES: Final = 4_096
+"""In a page, a payload stored in more bytes than this is left out."""
 
 Overlap = Literal["allow", "skip"]
 
@@ -38,7 +40,8 @@ class Plan:
     cron: str
     type: str
     timezone: str = "UTC"
-    payload_json: str = "{}"
+    payload_json: str | None = "{}"
+    """None in a page, for one that is large."""
     priority: Priority = Priority.MEDIUM
     max_retries: int = DEFAULT_MAX_RETRIES
     execution_timeout_s: float = DEFAULT_EXECUTION_TIMEOUT_S
@@ -112,7 +115,7 @@ class ScheduleStore:
 
     async def page(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
         """Return the schedules whose names follow `after`, in order."""
-        return [_schedule(row) for row in await self._database.fetch(SQL["page"], after, limit)]
+        return [_schedule(row) for row in await self._database.fetch(SQL["page"], after, limit, INLINE_BYTES)]
 
     async def update(self, name: str, **changes: Any) -> Schedule:
         """Change fields of the plan; NotFound, InvalidRequest.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,23 +14,27 @@ from distriqueue.store.reads import JobFilter
 from gateway.api import views
 from gateway.api.access import audit
 from gateway.api.jobs import PartsOf
-from gateway.api.problems import Problem
-from gateway.api.query import JobConditions
-from gateway.api.submission import JobUuid, Whole
-from gateway.api.submit import JSON
+from gateway.api.lean import read_json
+from gateway.api.openapi import body_of
+from gateway.api.query import JobSelection, checked
+from gateway.api.submission import WHOLE, JobUuid
+from gateway.api.submit import JSON, REFUSALS
 from gateway.bulk import LIMIT
 
 MAX_IDS: Final = 1_000
+NOTED: Final = 100
+WRONG: Final[dict[int | str, dict[str, Any]]] = {status: REFUSALS[status] for status in (400, 413, 415, 422, 503)}
 
 router: Final = APIRouter(prefix="/jobs", tags=["jobs"])
 
-Limit = Annotated[Whole, Field(ge=1, le=LIMIT)]
+Ids = Annotated[list[JobUuid], Field(min_length=1, max_length=MAX_IDS)]
+Limit = Annotated[StrictInt, Field(ge=1, le=LIMIT), WHOLE]
 
 
-class ActionFilter(JobConditions):
+class ActionFilter(JobSelection):
     """Which jobs: the filters of `GET /jobs`, and ids."""
 
-    ids: list[JobUuid] = Field(default=[], max_length=MAX_IDS)
+    ids: Ids = Field(default=[])
 
     def filter(self) -> JobFilter:
         """What the action is narrowed to."""
@@ -63,26 +67,31 @@ class ActionAnswer(views.View):
     matched: int
     changed: int
     skipped: int
-    """Matched, and changed by others or not to be changed meanwhile."""
+    """Changed by others meanwhile, or with a unique key that another unfinished job has."""
     more: bool
     """There are more than the limit, or the time of one call, allowed: call again."""
     job_ids: list[UUID]
-    """The first hundred of them."""
+    """The hundred newest of them."""
 
 
 @router.post(
     "/actions",
     summary="Cancel or retry many jobs",
     response_model=ActionAnswer,
-    responses={422: {"model": Problem, "description": "A field is wrong; `errors` names it"}},
+    responses=WRONG,
+    openapi_extra=body_of("BulkAction"),
 )
-async def act(order: BulkAction, parts: PartsOf, request: Request) -> Response:
-    """Act on the jobs that the filter matches and that can be cancelled or retried; the newest first."""
+async def act(parts: PartsOf, request: Request) -> Response:
+    """Act on the jobs that the filter matches and that can be cancelled or retried; the newest first.
+
+    In transactions of 500, for about eight seconds: what is left then, `more` says.
+    """
+    order = checked(BulkAction, await read_json(request, max_bytes=parts.settings.max_body_bytes))
     where = order.filter.filter()
     if order.dry_run:
         done = await parts.bulk.count(order.action, where, limit=order.limit)
     else:
-        asked = order.filter.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+        asked = noted(order.filter)
         await audit(request, f"jobs.{order.action}", "jobs", filter=asked, limit=order.limit)
         done = await parts.bulk.run(order.action, where, limit=order.limit)
     answer: dict[str, Any] = {
@@ -95,3 +104,10 @@ async def act(order: BulkAction, parts: PartsOf, request: Request) -> Response:
         "jobIds": done.job_ids,
     }
     return Response(views.dumps(answer), media_type=JSON)
+
+
+def noted(asked: BaseModel) -> dict[str, Any]:
+    """Return what the audit log keeps of an order: not the ids of a thousand jobs."""
+    fields = asked.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    ids = fields.get("ids", [])
+    return fields | {"ids": ids[:NOTED], "idsInAll": len(ids)} if len(ids) > NOTED else fields

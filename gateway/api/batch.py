@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from distriqueue.core.errors import InvalidRequest
@@ -15,7 +15,7 @@ from distriqueue.core.job import new_job_id
 from distriqueue.store.jobs import NewBatch, NewJob
 from gateway.api.openapi import REF
 from gateway.api.problems import field_errors, invalid
-from gateway.api.submission import CallbackUrl, Name, Whole, read_submission
+from gateway.api.submission import WHOLE, CallbackUrl, Name, read_submission
 
 MAX_CONCURRENT: Final = 1000
 JOBS: Final = {"type": "array", "minItems": 1, "items": {"$ref": REF.format(model="JobSubmission")}}
@@ -34,7 +34,7 @@ class BatchSubmission(BaseModel):
     stop_on_failure: StrictBool = Field(
         default=False, description="Once a job has failed for good, those that have not started are cancelled."
     )
-    max_concurrent: Annotated[Whole, Field(ge=1, le=MAX_CONCURRENT)] | None = Field(
+    max_concurrent: Annotated[StrictInt, Field(ge=1, le=MAX_CONCURRENT), WHOLE] | None = Field(
         default=None, description="How many of them may run at once; they share a concurrency key for that."
     )
     callback_url: CallbackUrl | None = Field(default=None, description="Gets a signed webhook when all have ended.")

@@ -16,12 +16,13 @@ from distriqueue.store.dead_letters import DeadLetters
 from distriqueue.store.reads import JobFilter
 from gateway.api import views
 from gateway.api.access import audit
-from gateway.api.actions import MAX_IDS, Limit
+from gateway.api.actions import WRONG, Ids, Limit, noted
 from gateway.api.jobs import PartsOf
-from gateway.api.problems import Problem
-from gateway.api.query import Text
-from gateway.api.submission import JobUuid, Name
-from gateway.api.submit import JSON
+from gateway.api.lean import read_json
+from gateway.api.openapi import body_of
+from gateway.api.query import Text, checked
+from gateway.api.submission import Name
+from gateway.api.submit import JSON, REFUSALS
 from gateway.api.times import Time
 from gateway.bulk import LIMIT
 
@@ -69,7 +70,7 @@ class DeadLetterPage(views.View):
 
     content: list[DeadLetterView]
     complete: bool
-    """False: there are more than ten thousand, and these are groups of the newest."""
+    """False: more have ended so than were looked at, and these are groups of the newest."""
 
 
 class Replay(BaseModel):
@@ -79,7 +80,9 @@ class Replay(BaseModel):
 
     fingerprint: Fingerprint | None = None
     type: Name | None = None
-    ids: Annotated[list[JobUuid], Field(max_length=MAX_IDS)] = []
+    ids: Ids = Field(default=[])
+    start: Time | None = Field(default=None, alias="from", description="Ended at or after.")
+    end: Time | None = Field(default=None, alias="to", description="Ended before.")
     per_second: Annotated[float, Field(strict=True, ge=0.01, le=10_000, allow_inf_nan=False)] | None = Field(
         default=None, description="How many of them a second; all at once if not given."
     )
@@ -102,12 +105,15 @@ class ReplayAnswer(views.View):
     more: bool
     """There are more than the limit, or the time of one call, allowed: call again."""
     job_ids: list[UUID]
-    """The first hundred of them."""
+    """The hundred newest of them."""
 
 
-@router.get("", summary="What failed, and how often", response_model=DeadLetterPage)
+@router.get("", summary="What failed, and how often", response_model=DeadLetterPage, responses={503: REFUSALS[503]})
 async def list_dead_letters(query: Annotated[DeadLetterQuery, Query()], parts: PartsOf) -> Response:
-    """Group failed and timed out jobs by type, kind of error, and message without its numbers, ids and quoted words."""
+    """Group failed and timed out jobs by type, kind of error, and message without its numbers, ids and quoted words.
+
+    Of the span's newest 10,000; with `type`, of the jobs of that type among the newest 100,000.
+    """
     groups, complete = await parts.dead_letters.groups(
         type_=query.type, start=query.start, end=query.end, limit=query.size
     )
@@ -118,21 +124,28 @@ async def list_dead_letters(query: Annotated[DeadLetterQuery, Query()], parts: P
     "/replay",
     summary="Run failed jobs again",
     response_model=ReplayAnswer,
-    responses={422: {"model": Problem, "description": "A field is wrong; `errors` names it"}},
+    responses=WRONG,
+    openapi_extra=body_of("Replay"),
 )
-async def replay(order: Replay, parts: PartsOf, request: Request) -> Response:
-    """Retry failed and timed out jobs in place, as `POST /jobs/{id}/retry` does; spread over time if asked to."""
+async def replay(parts: PartsOf, request: Request) -> Response:
+    """Retry failed and timed out jobs in place, as `POST /jobs/{id}/retry` does; spread over time if asked to.
+
+    `perSecond` is of one call: what `more` leaves to the next one begins at once with that.
+    """
+    order = checked(Replay, await read_json(request, max_bytes=parts.settings.max_body_bytes))
     where = JobFilter(
         statuses=DEAD,
         types=() if order.type is None else (order.type,),
         ids=tuple(order.ids),
         fingerprint=order.fingerprint,
+        finished_from=order.start,
+        finished_to=order.end,
     )
     if order.dry_run:
         done = await parts.bulk.count("retry", where, limit=order.limit)
     else:
-        asked = order.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-        await audit(request, "dead_letters.replay", order.fingerprint or order.type or "ids", **asked)
+        target = order.fingerprint or order.type or "ids"
+        await audit(request, "dead_letters.replay", target, order=noted(order))
         done = await parts.bulk.run("retry", where, limit=order.limit, per_s=order.per_second)
     answer = {
         "dryRun": order.dry_run,

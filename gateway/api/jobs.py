@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from distriqueue.core.states import Status
-from distriqueue.store.reads import Position
+from distriqueue.store.reads import Count
 from gateway.api import views
 from gateway.api.access import audit
 from gateway.api.problems import Problem
-from gateway.api.query import JobListQuery, SpanQuery, read_cursor, write_cursor
+from gateway.api.query import JobListQuery, SpanQuery, TimelineQuery, read_cursor, write_cursor
 from gateway.api.statistics import Statistics, statistics_view
 from gateway.api.submit import JSON
 from gateway.parts import Parts, parts_of
@@ -25,6 +25,10 @@ JobIdOf = Annotated[UUID, Path(alias="jobId")]
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such job"}}
 CONFLICT: Final[dict[int | str, dict[str, Any]]] = {409: {"model": Problem, "description": "Its state forbids it"}}
 
+NEXT: Final[dict[str, Any]] = {"description": "The next ones, if there are more", "schema": {"type": "string"}}
+TIMELINE: Final = 1_000
+"""Most events of one answer."""
+
 
 @router.get("", summary="List jobs", response_model=views.JobPage)
 async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> Response:
@@ -32,8 +36,11 @@ async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> 
     where = query.filter()
     after = None if query.cursor is None else read_cursor(query.cursor)
     offset = 0 if after else query.offset()
-    jobs, more = await parts.reader.page(where, size=query.size, offset=offset, after=after)
-    count = await parts.reader.count(where)
+    jobs, following = await parts.reader.page(where, size=query.size, offset=offset, after=after)
+    if following is None and not offset and after is None:
+        count = Count(len(jobs), exact=True)
+    else:
+        count = await parts.reader.count(where)
     answer = {
         "content": [views.job_view(job) for job in jobs],
         "page": query.page,
@@ -41,7 +48,7 @@ async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> 
         "totalElements": count.jobs,
         "totalIsEstimate": not count.exact,
         "totalPages": -(-count.jobs // query.size),
-        "nextCursor": write_cursor(Position(jobs[-1].created_at, jobs[-1].id)) if more else None,
+        "nextCursor": None if following is None else write_cursor(following),
     }
     return _json(answer)
 
@@ -64,12 +71,23 @@ async def get_job(job_id: JobIdOf, parts: PartsOf) -> Response:
 
 
 @router.get(
-    "/{jobId:uuid}/events", summary="A job's timeline", response_model=list[views.EventView], responses=NOT_FOUND
+    "/{jobId:uuid}/events",
+    summary="A job's timeline",
+    response_model=list[views.EventView],
+    responses=NOT_FOUND | {200: {"headers": {"Link": NEXT}}},
 )
-async def job_events(job_id: JobIdOf, parts: PartsOf) -> Response:
-    """Return every transition of the job, oldest first."""
+async def job_events(job_id: JobIdOf, query: Annotated[TimelineQuery, Query()], parts: PartsOf) -> Response:
+    """Return every transition of the job and its steps of progress, oldest first, at most 1,000.
+
+    When there are more, the header `Link` (RFC 8288) has the address of the next ones, with `rel="next"`.
+    """
     await parts.reader.get(job_id)
-    return _json([views.event_view(event) for event in await parts.events.of_job(job_id)])
+    events = await parts.events.of_job(job_id, TIMELINE + 1, after=query.after)
+    shown = [views.event_view(event) for event in events[:TIMELINE]]
+    headers = {}
+    if len(events) > TIMELINE:
+        headers["Link"] = f'</api/jobs/{job_id}/events?after={events[TIMELINE - 1].seq}>; rel="next"'
+    return _json(shown, headers=headers)
 
 
 @router.get(
@@ -104,5 +122,5 @@ async def retry_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Respon
     return _json(views.job_view(await parts.reader.get(job_id)))
 
 
-def _json(answer: object, *, status: int = 200) -> Response:
-    return Response(views.dumps(answer), status, media_type=JSON)
+def _json(answer: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(views.dumps(answer), status, headers, media_type=JSON)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from gateway.api import views
 from gateway.api.access import audit
 from gateway.api.jobs import PartsOf
 from gateway.api.problems import Problem
-from gateway.api.submission import Whole
+from gateway.api.submission import WHOLE
 from gateway.api.submit import JSON
 
 MAX_PERMITS: Final = 1_000_000
@@ -29,7 +29,7 @@ class NewLimit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
-    permits: Annotated[Whole, Field(ge=1, le=MAX_PERMITS)]
+    permits: Annotated[StrictInt, Field(ge=1, le=MAX_PERMITS), WHOLE]
     per_seconds: Annotated[float, Field(strict=True, ge=0.1, le=MAX_PER_S, allow_inf_nan=False)] = Field(
         default=1.0, description="1: a second, 60: a minute."
     )

@@ -1,18 +1,21 @@
-"""What clients may ask of lists and streams: query parameters, strict like bodies."""
+"""What clients may ask of lists, streams and actions on many: query parameters, strict like bodies."""
 
 import base64
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from distriqueue.core.job import Priority
 from distriqueue.core.states import Status
 from distriqueue.store.reads import JobFilter, Position
+from gateway.api.problems import field_errors, invalid
 from gateway.api.times import EARLIEST, LATEST, Time
 from gateway.hub import EVERYTHING, EventFilter
+
+M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE: Final = 1_000
 MAX_SIZE: Final = 100
@@ -59,7 +62,11 @@ class JobConditions(_Query):
     schedule: Text | None = Field(default=None, description="Made by this cron schedule.")
     created_from: Time | None = Field(default=None, description="Created at or after.")
     created_to: Time | None = Field(default=None, description="Created before.")
-    q: Text | None = Field(default=None, description="Text in the type or error, or the start of an id.")
+    q: Text | None = Field(
+        default=None,
+        description="The start of an id (8 hex digits at least), or text in the type or error. Text is looked for in"
+        " ten thousand jobs a page: one may be short, or empty, and have a `nextCursor` all the same.",
+    )
 
     def filter(self) -> JobFilter:
         """What the list is narrowed to."""
@@ -75,6 +82,21 @@ class JobConditions(_Query):
             created_to=self.created_to,
             text=self.q or None,
         )
+
+
+class JobSelection(JobConditions):
+    """The same in a JSON body: nothing is split at commas; an empty list, which could mean all or none, is refused."""
+
+    status: Annotated[list[StatusIn], Field(min_length=1, max_length=50)] = Field(
+        default=[], description="One or several, in any case."
+    )
+    priority: Annotated[list[PriorityIn], Field(min_length=1, max_length=50)] = Field(
+        default=[], description="One or several, in any case."
+    )
+    type: Annotated[list[Text], Field(min_length=1, max_length=50)] = Field(default=[], description="One or several.")
+    tag: Annotated[list[Text], Field(min_length=1, max_length=50)] = Field(
+        default=[], description="Jobs that have all of these."
+    )
 
 
 class JobListQuery(JobConditions):
@@ -111,7 +133,21 @@ class SpanQuery(_Query):
     end: Time | None = Field(default=None, alias="to", description="Before.")
 
 
+class TimelineQuery(_Query):
+    """The page of `GET /jobs/{id}/events`."""
+
+    after: int = Field(default=0, ge=0, lt=2**63, description="Only events with a larger `id`.")
+
+
 _LATEST_MICROS: Final = (LATEST - EARLIEST) // timedelta(microseconds=1)
+
+
+def checked(model: type[M], body: object) -> M:
+    """Check a body; InvalidRequest names each wrong field."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as exc:
+        raise invalid(field_errors(exc.errors(include_url=False))) from None
 
 
 def write_cursor(position: Position) -> str:

@@ -1,7 +1,5 @@
 """The four lanes: `/queues`."""
 
-import asyncio
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -10,21 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from distriqueue.core.errors import BrokerUnavailable, NotFound
+from distriqueue.core.errors import NotFound
 from distriqueue.core.job import Priority
-from distriqueue.core.ports import Broker, LaneDepth
+from distriqueue.core.ports import LaneDepth
 from distriqueue.store.routing import LaneBacklog, LaneControl
 from gateway.api import views
 from gateway.api.access import audit
 from gateway.api.jobs import PartsOf
 from gateway.api.problems import Problem
-from gateway.api.submit import JSON
+from gateway.api.submit import JSON, REFUSALS
 from gateway.parts import Parts
 
-BROKER_S: Final = 2.0
-"""How long the broker gets to say what it holds."""
-
-router: Final = APIRouter(prefix="/queues", tags=["operations"])
+router: Final = APIRouter(prefix="/queues", tags=["operations"], responses={503: REFUSALS[503]})
 
 QueueName = Annotated[str, Path(alias="name", max_length=40, description="`job.high`, or `high`, in any case.")]
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such queue"}}
@@ -39,7 +34,7 @@ class PauseOrder(BaseModel):
 
 
 class QueueView(views.View):
-    """A lane. What the broker holds is None while the broker does not answer."""
+    """A lane. What the broker holds is null while the broker does not answer: Postgres knows all else."""
 
     name: str
     priority: Priority
@@ -47,10 +42,12 @@ class QueueView(views.View):
     """Jobs that wait to be handed to the broker; by their priority, whatever lane a rule sends them through."""
     pending_is_estimate: bool
     """There are more than that."""
+    broker_available: bool
+    """Whether the broker said what it holds."""
     ready: int | None
     """Dispatches that wait in the broker."""
     unacked: int | None
-    """Dispatches that workers hold and have not claimed."""
+    """Dispatches that workers hold and have not claimed; 0 on RabbitMQ, which does not tell."""
     consumers: int | None
     oldest_age_seconds: float
     """For how long the job has waited that has waited longest, for the broker or in it."""
@@ -66,7 +63,9 @@ async def list_queues(parts: PartsOf) -> Response:
     return _json(await _queues(parts))
 
 
-@router.post("/{name}/pause", summary="Pause a queue", response_model=QueueView, responses=NOT_FOUND)
+@router.post(
+    "/{name}/pause", summary="Pause a queue", response_model=QueueView, responses=NOT_FOUND | {400: REFUSALS[400]}
+)
 async def pause_queue(name: QueueName, parts: PartsOf, request: Request, order: PauseOrder | None = None) -> Response:
     """Let no job of the lane start, from within a second on; what runs goes on."""
     lane, reason = _lane(name), None if order is None else order.reason
@@ -88,16 +87,8 @@ async def resume_queue(name: QueueName, parts: PartsOf, request: Request) -> Res
 
 async def _queues(parts: Parts) -> list[dict[str, Any]]:
     controls, backlogs = await parts.routing.lanes(), await parts.routing.backlogs()
-    depths = await _depths(parts.broker)
+    depths = await parts.depths.read() or {}
     return [_view(lane, controls[lane], backlogs[lane], depths.get(lane)) for lane in Priority]
-
-
-async def _depths(broker: Broker) -> Mapping[Priority, LaneDepth]:
-    try:
-        async with asyncio.timeout(BROKER_S):
-            return await broker.depths()
-    except (BrokerUnavailable, TimeoutError):
-        return {}  # Postgres is the truth, and knows of the rest
 
 
 def _view(lane: Priority, control: LaneControl, backlog: LaneBacklog, depth: LaneDepth | None) -> dict[str, Any]:
@@ -106,6 +97,7 @@ def _view(lane: Priority, control: LaneControl, backlog: LaneBacklog, depth: Lan
         "priority": lane,
         "pending": backlog.pending,
         "pendingIsEstimate": not backlog.is_exact,
+        "brokerAvailable": depth is not None,
         "ready": depth and depth.ready,
         "unacked": depth and depth.unacked,
         "consumers": depth and depth.consumers,

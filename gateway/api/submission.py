@@ -37,10 +37,10 @@ from gateway.api.times import Time
 
 RESERVED: Final = "distriqueue."
 WEB_ADDRESS: Final = (
-    r"^https?://([A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
     r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?([/?][!-~]*)?$"
 )
-"""Without a user name or password."""
+"""By a name or an IPv4 address; without a user name or password."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -72,7 +72,9 @@ def _whole(value: object) -> object:
 
 PriorityIn = Annotated[Priority, BeforeValidator(_priority)]
 """In any case."""
-Whole = Annotated[StrictInt, BeforeValidator(_whole)]
+WHOLE: Final = BeforeValidator(_whole)
+MaxRetries = Annotated[StrictInt, Field(ge=0, le=MAX_RETRIES_BOUND), BeforeValidator(_whole)]
+"""Bounds before the validator: pydantic writes those after one as `ge` and `le` into the schema."""
 Name = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Tag = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE)]
 JobUuid = Annotated[UUID, BeforeValidator(_text_only)]
@@ -115,7 +117,7 @@ class JobSubmission(_Strict):
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the handler gets.", examples=[{"numbers": [1, 2, 3]}]
     )
-    max_retries: Annotated[Whole, Field(ge=0, le=MAX_RETRIES_BOUND)] = Field(
+    max_retries: MaxRetries = Field(
         default=DEFAULT_MAX_RETRIES, description="How often a failed attempt is tried again."
     )
     retry_policy: Annotated[RetryPolicy, BeforeValidator(_policy)] | None = Field(
@@ -141,7 +143,7 @@ class JobSubmission(_Strict):
         default="reject", description="When the unique key is taken: 409, or 200 and the job that has it."
     )
     concurrency_key: Name | None = Field(default=None, description="Jobs with the same one share its slots.")
-    concurrency_limit: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
+    concurrency_limit: Annotated[StrictInt, Field(ge=1, le=1000), WHOLE] | None = Field(
         default=None, description="How many of them may run at once; 1 if not given."
     )
     callback_url: CallbackUrl | None = Field(default=None, description="Gets a signed webhook when the job has ended.")

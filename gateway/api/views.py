@@ -127,7 +127,9 @@ class AttemptView(View):
     worker_id: str | None
     started_at: datetime | None
     finished_at: datetime | None
+    execution_time_ms: float | None
     outcome: str
+    """Of the newest attempt it is the job's status; of others also `lost` and `released`."""
     error: ErrorView | None
 
 
@@ -262,6 +264,7 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
         "workerId": attempt.worker_id,
         "startedAt": attempt.started_at,
         "finishedAt": attempt.finished_at,
+        "executionTimeMs": _ms(attempt.started_at, attempt.finished_at),
         "outcome": attempt.outcome,
         "error": raw(attempt.error),
     }

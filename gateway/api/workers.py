@@ -16,9 +16,9 @@ from gateway.api.access import audit
 from gateway.api.jobs import PartsOf
 from gateway.api.problems import Problem
 from gateway.api.query import Text
-from gateway.api.submit import JSON
+from gateway.api.submit import JSON, REFUSALS
 
-router: Final = APIRouter(prefix="/workers", tags=["operations"])
+router: Final = APIRouter(prefix="/workers", tags=["operations"], responses={503: REFUSALS[503]})
 
 WorkerIdOf = Annotated[str, Path(alias="workerId", max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such worker"}}

@@ -27,14 +27,16 @@ class Dispatcher:
     async def run(self, epoch: int) -> Outcome:
         """Send one batch; BrokerUnavailable when the broker took nothing of it."""
         await self._sender.mark(epoch=epoch)
-        jobs = await self._store.stranded(self._after, older_than_s=OLDER_THAN_S, limit=self._batch)
+        seen = await self._store.stranded(self._after, older_than_s=OLDER_THAN_S, limit=self._batch)
+        jobs = [job for job in seen if not job.is_held]
         if jobs and not self._sender.connected:
             raise BrokerUnavailable("the broker is not connected: pending jobs wait")
-        full = len(jobs) == self._batch
-        self._after = self._after | {job.dispatch.priority: job.place for job in jobs} if full else {}
+        full = len(seen) == self._batch
+        passed = {job.dispatch.priority: job.place for job in seen if full or job.goes_on}
+        self._after = self._after | passed if full else passed
         if not jobs:
             return Outcome(0)
         sent = await self._sender.send([job.dispatch for job in jobs], epoch=epoch)
         if sent.offered and not sent.confirmed:
             raise BrokerUnavailable(f"the broker confirmed none of {sent.offered} dispatches")
-        return Outcome(sent.confirmed, more=full)
+        return Outcome(sent.confirmed, more=bool(passed))

@@ -276,10 +276,12 @@ class TestAudit:
 
 
 class TestStore:
-    async def test_keys_are_listed_without_secrets_and_kept_when_revoked(self, keys: Keys) -> None:
+    async def test_keys_are_listed_without_secrets_and_kept_when_revoked(self, keys: Keys, stores: Stores) -> None:
         first, second = await keys.make(Scope.READ, name="a"), await keys.make(Scope.SUBMIT, expires_s=3600.0)
         await keys.revoke(first)
         await keys.revoke(first)
+        expired = await keys.make(Scope.READ, expires_s=3600.0)
+        await stores.database.fetch("UPDATE api_keys SET expires_at = now() WHERE id = $1", key_id(expired))
         assert [key.id for key in await keys.store.all()] == [key_id(second)]
         dead = (await keys.store.all(dead=True))[-1]
         assert (dead.id, dead.name, dead.scopes) == (key_id(first), "a", frozenset({Scope.READ}))
@@ -483,3 +485,11 @@ class TestCommandLine:
         code, said, told = await distriqueue(empty_database_url, "apikey", "create", "a", "--scope", "read")
         assert (code, said) == (2, "")
         assert "run `distriqueue migrate` first" in told
+
+
+async def test_without_keys_a_page_of_another_site_may_look_and_not_act(database_url: str) -> None:
+    async with running_gateway(database_url) as gateway:
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+            answer = await gateway.client.post("/api/queues/low/resume", headers={"Sec-Fetch-Site": site})
+            assert answer.status_code == status, site
+        assert (await gateway.client.get("/api/queues", headers={"Sec-Fetch-Site": "cross-site"})).status_code == 200

@@ -8,6 +8,7 @@ import pytest
 from distriqueue.core.errors import NotFound, StoreUnavailable
 from distriqueue.core.job import JobId, Priority
 from distriqueue.core.messages import Answer, Heartbeat, Report, ReportStatus
+from distriqueue.store import duties
 from distriqueue.store.reports import ReportStore
 from distriqueue.store.routing import REFRESH_S, Routes, Routing, RoutingStore
 from orchestrator.duties.dispatcher import Dispatcher
@@ -144,6 +145,25 @@ async def test_the_rule_decides_which_pause_counts(
     reports = ReportStore(leader.database, routing)
     expected = (Answer.ACCEPTED, None) if sent else (Answer.REFUSED, "queue_paused")
     assert await claim(reports, job_id) == [expected]
+
+
+async def test_a_backlog_that_is_held_back_is_passed_by_in_bounded_steps(
+    leader: Leader, store: RoutingStore, routing: Routing, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duties, "LOOKED_AT", 3)
+    await store.set_rule("held", Priority.HIGH)
+    await store.pause(Priority.HIGH)
+    for _ in range(7):
+        await leader.change(await old(leader, Priority.LOW), "type = 'held'")
+    behind = await old(leader, Priority.LOW)
+    dispatcher = Dispatcher(leader.duties, Sender(leader.broker, leader.jobs, routing))
+    outcomes = [await dispatcher.run(leader.epoch) for _ in range(3)]
+    assert [(each.done, each.more) for each in outcomes] == [(0, False), (0, False), (1, False)]
+    assert await leader.statuses(behind) == ["queued"]
+    await store.resume(Priority.HIGH)
+    clock.now += REFRESH_S
+    assert (await dispatcher.run(leader.epoch)).done == 7
+    assert await ready(leader) == {Priority.HIGH: 7, Priority.LOW: 1}
 
 
 async def test_a_claim_of_a_paused_lane_is_refused_and_its_job_comes_back(

@@ -5,25 +5,37 @@
 -- name: stranded
 -- Lane by lane, the most urgent first, each from where the last batch left it: a backlog of one lane does not delay
 -- the others, and what a broker refuses is not offered to it again before all else was. Jobs of paused lanes wait.
+--
+-- Where a rule leads into a paused lane, or out of one, jobs have to be looked at one by one: at most $6 of a lane, for
+-- what waits may be a huge backlog. `goes_on` marks the last that was looked at, where there may be more behind it.
 WITH routing AS MATERIALIZED (
-    SELECT ARRAY (SELECT lane FROM lane_controls WHERE paused) AS paused, EXISTS (SELECT 1 FROM routing_rules) AS rules
+    SELECT ARRAY (SELECT lane FROM lane_controls WHERE paused) AS paused
+), lane AS MATERIALIZED (
+    SELECT one.*, one.priority = ANY (routing.paused) AS rests, exceptions.types
+      FROM routing
+     CROSS JOIN unnest($1::text[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS one(priority, ready_at, id, n)
+     CROSS JOIN LATERAL (
+           SELECT ARRAY (SELECT rule.type FROM routing_rules rule
+                          WHERE (rule.lane = ANY (routing.paused)) <> (one.priority = ANY (routing.paused))) AS types
+           ) AS exceptions
+     WHERE NOT (one.priority = ANY (routing.paused) AND exceptions.types = '{}')
+), seen AS MATERIALIZED (
+    SELECT lane.n, j.id, j.ready_at, (j.type = ANY (lane.types)) = lane.rests AS is_open,
+           lane.types <> '{}' AND row_number() OVER (PARTITION BY lane.n ORDER BY j.ready_at, j.id) = $6::bigint AS goes_on
+      FROM lane
+     CROSS JOIN LATERAL (
+           SELECT id, ready_at, type FROM jobs
+            WHERE jobs.status = 'pending' AND jobs.priority = lane.priority
+              AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
+              AND jobs.ready_at < now() - make_interval(secs => $4)
+            ORDER BY jobs.ready_at, jobs.id
+            LIMIT CASE WHEN lane.types = '{}' THEN $5::bigint ELSE $6::bigint END) AS j
+), taken AS MATERIALIZED (
+    SELECT * FROM seen WHERE is_open OR goes_on ORDER BY n, ready_at, id LIMIT $5::bigint
 )
-SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.ready_at
-  FROM routing
- CROSS JOIN unnest($1::text[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS lane(priority, ready_at, id, n)
- CROSS JOIN LATERAL (
-       SELECT * FROM jobs
-        WHERE jobs.status = 'pending' AND jobs.priority = lane.priority
-          AND (jobs.ready_at, jobs.id) > (lane.ready_at, lane.id)
-          AND jobs.ready_at < now() - make_interval(secs => $4)
-          AND (routing.paused = '{}'
-               OR coalesce((SELECT rule.lane FROM routing_rules rule WHERE rule.type = jobs.type), jobs.priority)
-                  <> ALL (routing.paused))
-        ORDER BY jobs.ready_at, jobs.id
-        LIMIT $5) AS j
- WHERE routing.rules OR lane.priority <> ALL (routing.paused)
- ORDER BY lane.n, j.ready_at, j.id
- LIMIT $5
+SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.ready_at, taken.is_open, taken.goes_on
+  FROM taken JOIN jobs j ON j.id = taken.id
+ ORDER BY taken.n, taken.ready_at, taken.id
 
 -- name: queued_before
 -- The moment $1 seconds ago, if a job has been queued since before it.

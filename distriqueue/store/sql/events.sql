@@ -26,4 +26,4 @@ SELECT seq FROM event_floor
 
 -- name: of_job
 SELECT seq, at, job_id, attempt, status, type, priority, worker_id, progress, message, batch_id
-  FROM events WHERE job_id = $1 ORDER BY seq LIMIT $2
+  FROM events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3

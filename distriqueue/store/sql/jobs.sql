@@ -39,22 +39,31 @@ RETURNING j.id, j.status, j.followed
 
 -- name: retry
 -- With a concurrency key, or parents that have not ended, it waits as `blocked` first: admit says for how long.
--- $2: how many a second, after $3 others; NULL: all now.
-WITH retried AS (
+-- $2: how many a second, after $3 others; NULL: all now. Left out is what has the unique key of an unfinished job; of
+-- several with the same key the newest is taken.
+WITH chosen AS (
+    SELECT id, n
+      FROM (SELECT j.id, r.n, j.unique_key, row_number() OVER (PARTITION BY j.unique_key ORDER BY r.n DESC) AS place
+              FROM unnest($1::uuid[]) WITH ORDINALITY AS r(id, n) JOIN jobs j ON j.id = r.id
+             WHERE j.status || '' IN ('failed', 'timeout', 'cancelled')) AS alike
+     WHERE alike.unique_key IS NULL
+        OR alike.place = 1
+           AND NOT EXISTS (SELECT FROM jobs o WHERE o.unique_key = alike.unique_key AND o.finished_at IS NULL)
+), retried AS (
     UPDATE jobs j
        SET status = CASE WHEN j.waits_for > 0 OR j.concurrency_key IS NOT NULL THEN 'blocked' ELSE 'pending' END,
            attempt = j.attempt + 1, failures = 0, losses = 0, cancel_requested = false,
-           ready_at = now() + coalesce(make_interval(secs => ($3 + r.n - 1) / $2::float8), interval '0'),
+           ready_at = now() + coalesce(make_interval(secs => ($3 + chosen.n - 1) / $2::float8), interval '0'),
            worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL, finished_at = NULL,
            expires_at = NULL, rate_slot = NULL, fingerprint = NULL
-      FROM unnest($1::uuid[]) WITH ORDINALITY AS r(id, n)
-      JOIN jobs before ON before.id = r.id
-     WHERE j.id = r.id AND j.status || '' IN ('failed', 'timeout', 'cancelled')
+      FROM chosen JOIN jobs before ON before.id = chosen.id
+     WHERE j.id = chosen.id AND j.status || '' IN ('failed', 'timeout', 'cancelled')
     RETURNING j.id, j.attempt, j.status, j.concurrency_key, j.waits_for, before.attempt AS ended_attempt,
               before.worker_id, before.started_at, before.finished_at, before.status AS outcome, before.error
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, finished_at, outcome, error)
     SELECT id, ended_attempt, worker_id, started_at, finished_at, outcome, error
       FROM retried WHERE started_at IS NOT NULL
+        ON CONFLICT (job_id, attempt) DO NOTHING  -- cancelled while it waited for its retry: that attempt is there already
 )
 SELECT id, status, concurrency_key FROM retried

@@ -18,3 +18,6 @@ SELECT j.attempt, j.worker_id, j.started_at, j.finished_at, j.status, j.error
  WHERE j.id = $1 AND j.started_at IS NOT NULL
    AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = j.id AND a.attempt = j.attempt)
  ORDER BY attempt
+
+-- name: has_id_between
+SELECT EXISTS (SELECT 1 FROM jobs WHERE id BETWEEN $1 AND $2)

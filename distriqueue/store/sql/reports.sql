@@ -22,13 +22,19 @@ SELECT d.child_id, p.id, p.type, p.status, p.error,
 
 -- name: put_back
 -- While lanes are paused, before the claims: what would go through one is pending again, for the broker holds it no more.
-UPDATE jobs j SET status = 'pending', queued_at = NULL
-  FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
-  JOIN jobs waiting ON waiting.id = r.job_id
-  LEFT JOIN routing_rules rule ON rule.type = waiting.type
- WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
-   AND coalesce(rule.lane, waiting.priority) = ANY ($4::text[])
-RETURNING r.n
+-- Of several claims of one attempt, all are returned.
+WITH claim AS (
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
+), back AS (
+    UPDATE jobs j SET status = 'pending', queued_at = NULL
+      FROM (SELECT DISTINCT job_id, attempt FROM claim) AS r
+      JOIN jobs waiting ON waiting.id = r.job_id
+      LEFT JOIN routing_rules rule ON rule.type = waiting.type
+     WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
+       AND coalesce(rule.lane, waiting.priority) = ANY ($4::text[])
+    RETURNING j.id, j.attempt
+)
+SELECT claim.n FROM claim JOIN back ON back.id = claim.job_id AND back.attempt = claim.attempt
 
 -- name: progress
 UPDATE jobs j SET progress = r.progress, progress_message = coalesce(r.message, j.progress_message)

@@ -17,7 +17,13 @@ SELECT * FROM schedules WHERE name = $1
 SELECT *, now() AS at FROM schedules WHERE name = $1 FOR UPDATE
 
 -- name: page
-SELECT * FROM schedules WHERE name > $1 ORDER BY name LIMIT $2
+SELECT name, cron, timezone, type, priority, CASE WHEN pg_column_size(payload) <= $3 THEN payload END AS payload,
+       max_retries, execution_timeout_s, tags, overlap, misfire_grace_s, paused, next_fire, last_fire, last_job_id,
+       fired, missed, overlapped, error, created_at, updated_at
+  FROM schedules
+ WHERE name > $1
+ ORDER BY name
+ LIMIT $2
 
 -- name: update
 UPDATE schedules

@@ -1,6 +1,7 @@
 """The keys as last read: what counts, and until when."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -104,6 +105,20 @@ async def test_many_unknown_keys_make_few_readings() -> None:
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(answer) for answer in answers} == {Unauthorized}
     assert keys.readings <= 4
+
+
+async def test_unknown_keys_one_after_another_make_no_more_readings_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_S", 0.05)
+    keys = FakeKeys()
+    keys.add(Scope.ADMIN)
+    keyring = keyring_of(keys)
+    await keyring.step()
+    began_s = time.monotonic()
+    async with refreshed(keyring):
+        for _ in range(4):
+            with pytest.raises(Unauthorized):
+                await keyring.identify(Token.new().text)
+    assert time.monotonic() - began_s >= 4 * 0.05
 
 
 async def test_no_more_wait_for_a_reading_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
