@@ -1,4 +1,4 @@
-"""The command line: `distriqueue up`, `down`, `status`, `cluster`, `apikey`, `migrate`, `worker`, `version`.
+"""The command line: `distriqueue up`, `down`, `status`, `cluster`, `apikey`, `export`, `migrate`, `worker`, `version`.
 
 It starts services as programs and imports none of them. Every error is one line that says what is wrong and what to
 do; the exit code is 2 for a wrong use or setting, 1 for a failure.

@@ -14,12 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from distriqueue.cli.cluster import Output, OutputOption
+from distriqueue.cli.database import database_of
 from distriqueue.cli.stack import DEFAULT_HOME, HomeOption
 from distriqueue.core.access import Scope, Token, words
-from distriqueue.core.errors import BadSetting, NotFound
-from distriqueue.local import control
-from distriqueue.local.home import Home
-from distriqueue.local.state import Phase
+from distriqueue.core.errors import BadSetting
 from distriqueue.settings import PREFIX, StoreSettings
 from distriqueue.store.access import AccessStore, Key, NewKey
 from distriqueue.store.database import Database
@@ -103,7 +101,7 @@ def _on_store(home: Path, database_url: str | None, work: Callable[[AccessStore]
     """Run some work on the database's keys."""
 
     async def run() -> T:
-        settings = StoreSettings.load(database_url=database_url or _of_stack(home))
+        settings = StoreSettings.load(database_url=database_of(home, database_url))
         async with Database.open(settings, application="distriqueue-cli") as database:
             return await work(AccessStore(database))
 
@@ -111,14 +109,6 @@ def _on_store(home: Path, database_url: str | None, work: Callable[[AccessStore]
         return asyncio.run(run())
     except asyncpg.UndefinedTableError as exc:
         raise BadSetting("the database has no table of API keys: run `distriqueue migrate` first") from exc
-
-
-def _of_stack(home: Path) -> str:
-    where = home.absolute()
-    current = control.view(Home.at(where)) if where.is_dir() else None
-    if current is None or current.database_url is None or current.phase in {Phase.STOPPED, Phase.FAILED, Phase.LOST}:
-        raise NotFound(f"no stack runs in {where}: name its home by --home, or the database by --database-url")
-    return current.database_url
 
 
 def _seconds(text: str | None) -> float | None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from distriqueue.cli import apikey, cluster, services, stack
+from distriqueue.cli import apikey, cluster, export, services, stack
 
 app = typer.Typer(
     name="distriqueue",
@@ -17,6 +17,7 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(apikey.app, name="apikey")
+app.command()(export.export)
 app.command()(services.migrate)
 app.command()(services.worker)
 app.command()(services.version)

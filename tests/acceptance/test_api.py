@@ -518,3 +518,37 @@ def test_webhooks(service: Service) -> None:
         time.sleep(0.05)
     assert told[0]["event"] == "batch.finished"
     assert service.gateway.post(f"/webhooks/{uuid4()}/replay").status_code == 404
+
+
+@pytest.mark.parametrize("field", ["priority", "jobPriority"])
+@pytest.mark.parametrize("spelt", ["high", "HIGH", "High"])
+def test_old_clients_spell_priorities_as_they_like(service: Service, field: str, spelt: str) -> None:
+    job = service.post("/jobs", {"type": "calculate", "payload": {"numbers": [1]}, field: spelt}, status=202)
+    assert job["priority"] == "HIGH"
+
+
+@pytest.mark.parametrize("path", ["/api-docs", "/v3/api-docs", "/api/api-docs"])
+def test_old_clients_find_the_document(service: Service, path: str) -> None:
+    answer = httpx.get(service.stack.gateway_urls[0] + path, timeout=CALL_S)
+    assert answer.json()["openapi"].startswith("3.")
+
+
+@pytest.mark.parametrize("path", ["/actuator/health", "/actuator/info", "/actuator/prometheus"])
+@pytest.mark.parametrize("base", ["", "/api"])
+def test_old_clients_find_the_actuator(service: Service, path: str, base: str) -> None:
+    assert httpx.get(f"{service.stack.gateway_urls[0]}{base}{path}", timeout=CALL_S).status_code == 200
+
+
+def test_old_clients_read_pages(service: Service) -> None:
+    service.submit()
+    page = service.get("/jobs", page=0, size=1)
+    assert {"content", "page", "size", "totalElements", "totalPages"} <= page.keys()
+    assert page["totalPages"] >= page["totalElements"] >= 1
+
+
+def test_old_workers_report_one_by_one(service: Service) -> None:
+    job_id = service.submit(scheduleAt="2100-01-01T00:00:00Z")
+    report = {"jobId": job_id, "attempt": 1, "status": "completed", "workerId": "java-1", "result": {"ok": True}}
+    said = report | {"errorMessage": None, "progress": 100, "timestamp": "2026-01-01T00:00:00Z"}
+    assert service.post("/jobs/status", said)["answer"] == "stale"
+    service.gateway.post(f"/jobs/{job_id}/cancel")
