@@ -24,7 +24,7 @@ REFUSED: Final = {
 REF: Final = "#/components/schemas/{model}"
 
 
-def body_of(model: str, *, or_array_of: str | None = None, at_least: int = 0, required: bool = True) -> dict[str, Any]:
+def body_of(model: str, *, or_array_of: str | None = None, at_least: int = 0) -> dict[str, Any]:
     """Return the documentation of a JSON request body that a lean route reads itself."""
     one: dict[str, Any] = {"$ref": REF.format(model=model)}
     schema = (
@@ -32,7 +32,7 @@ def body_of(model: str, *, or_array_of: str | None = None, at_least: int = 0, re
         if or_array_of is None
         else {"anyOf": [one, {"type": "array", "minItems": at_least, "items": {"$ref": REF.format(model=or_array_of)}}]}
     )
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -42,7 +42,6 @@ def document(app: FastAPI) -> dict[str, Any]:
         from gateway.api.batch import BatchSubmission  # noqa: PLC0415  # as below
         from gateway.api.dead_letters import Replay  # noqa: PLC0415  # as below
         from gateway.api.plan import NewSchedule, ScheduleChange  # noqa: PLC0415  # as below
-        from gateway.api.queues import PauseOrder  # noqa: PLC0415  # as below
         from gateway.api.submission import JobSubmission  # noqa: PLC0415  # it imports this module's user
 
         spec = get_openapi(
@@ -60,7 +59,6 @@ def document(app: FastAPI) -> dict[str, Any]:
             ScheduleChange,
             BulkAction,
             Replay,
-            PauseOrder,
         )
         _, extra = models_json_schema([(model, "validation") for model in read_by_hand], ref_template=REF)
         spec.setdefault("components", {}).setdefault("schemas", {}).update(extra["$defs"])

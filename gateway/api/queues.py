@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,25 +15,24 @@ from distriqueue.store.routing import LaneBacklog, LaneControl
 from gateway.api import views
 from gateway.api.access import audit
 from gateway.api.jobs import PartsOf
-from gateway.api.lean import read_json
-from gateway.api.openapi import body_of
-from gateway.api.problems import Problem, field_errors, invalid
+from gateway.api.problems import Problem
 from gateway.api.submit import JSON, REFUSALS
 from gateway.parts import Parts
 
 router: Final = APIRouter(prefix="/queues", tags=["operations"], responses={503: REFUSALS[503]})
 
 QueueName = Annotated[str, Path(alias="name", max_length=40, description="`job.high`, or `high`, in any case.")]
-MAX_ORDER_BYTES: Final = 4_096
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": Problem, "description": "No such queue"}}
 
 
-class PauseOrder(BaseModel):
-    """Why a queue is paused."""
+class PauseQuery(BaseModel):
+    """Why a queue is paused. In the address and not in a body, so that a POST with nothing will do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = None
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = Field(
+        default=None, description="Shown by `GET /queues` and `explain`."
+    )
 
 
 class QueueView(views.View):
@@ -66,16 +65,12 @@ async def list_queues(parts: PartsOf) -> Response:
     return _json(await _queues(parts))
 
 
-@router.post(
-    "/{name}/pause",
-    summary="Pause a queue",
-    response_model=QueueView,
-    responses=NOT_FOUND | {status: REFUSALS[status] for status in (400, 413, 415, 422)},
-    openapi_extra=body_of("PauseOrder", required=False),
-)
-async def pause_queue(name: QueueName, parts: PartsOf, request: Request) -> Response:
-    """Let no job of the lane start, from within a second on; what runs goes on. It needs no body."""
-    lane, reason = _lane(name), (await _order(request)).reason
+@router.post("/{name}/pause", summary="Pause a queue", response_model=QueueView, responses=NOT_FOUND)
+async def pause_queue(
+    name: QueueName, query: Annotated[PauseQuery, Query()], parts: PartsOf, request: Request
+) -> Response:
+    """Let no job of the lane start, from within a second on; what runs goes on."""
+    lane, reason = _lane(name), query.reason
     await audit(request, "queue.pause", lane.queue, reason=reason)
     await parts.routing.pause(lane, reason=reason)
     parts.routes.expire()
@@ -90,16 +85,6 @@ async def resume_queue(name: QueueName, parts: PartsOf, request: Request) -> Res
     await parts.routing.resume(lane)
     parts.routes.expire()
     return _json((await _queues(parts))[list(Priority).index(lane)])
-
-
-async def _order(request: Request) -> PauseOrder:
-    headers = request.headers
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return PauseOrder()
-    try:
-        return PauseOrder.model_validate(await read_json(request, max_bytes=MAX_ORDER_BYTES))
-    except ValidationError as exc:
-        raise invalid(field_errors(exc.errors(include_url=False))) from None
 
 
 async def _queues(parts: Parts) -> list[dict[str, Any]]:

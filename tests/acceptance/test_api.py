@@ -386,7 +386,7 @@ def test_queues(service: Service) -> None:
     lanes = {each["name"]: each for each in service.get("/queues")}
     assert list(lanes) == ["job.critical", "job.high", "job.medium", "job.low"]
     assert lanes["job.low"]["consumers"] == 2
-    assert service.post("/queues/job.low/pause", {"reason": "a test"})["paused"] is True
+    assert service.post("/queues/job.low/pause?reason=a+test")["paused"] is True
     job_id = service.submit(priority="LOW")
     other = service.submit(priority="HIGH")
     service.until(other, "completed")
