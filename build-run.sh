@@ -242,7 +242,13 @@ down() {
 run_tests() {
     ensure_environment
     ensure_rabbitmq
-    "$VENV/bin/python" -m pytest "$@"
+    if [ "$#" -gt 0 ]; then
+        "$VENV/bin/python" -m pytest "$@"
+        return
+    fi
+    # Whole stacks one after the other: each of those tests has the machine to itself. The others share it.
+    step "Tests without a stack" && "$VENV/bin/python" -m pytest -n auto --dist loadfile --ignore=tests/acceptance
+    step "Tests of whole stacks" && "$VENV/bin/python" -m pytest tests/acceptance
 }
 
 check() {

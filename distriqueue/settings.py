@@ -100,6 +100,14 @@ class DutySettings(_Settings):
     keep_cancelled_days: float = Field(default=30.0, gt=0, description="Days that cancelled jobs are kept.")
     keep_failed_days: float = Field(default=90.0, gt=0, description="Days that failed and timed out jobs are kept.")
     keep_statistics_days: float = Field(default=400.0, gt=0, description="Days that hourly figures are kept.")
+    keep_audit_days: float = Field(default=400.0, gt=0, description="Days that the audit log is kept.")
+    keep_idempotency_hours: float = Field(
+        default=24.0, gt=0, description="Hours that a request with an `Idempotency-Key` gets its first answer again."
+    )
+    archive_dir: Path | None = Field(
+        default=None,
+        description="Directory that jobs are archived to before retention deletes them; none if not given.",
+    )
 
 
 class OrchestratorSettings(DutySettings):

@@ -117,7 +117,11 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
                     Statistics(figures),
                     Retention(RetentionStore(duties, archive), figures, AuditStore(duties), Kept.of(settings)),
-                    Pruner(WorkerStore(duties), SubmissionStore(duties)),
+                    Pruner(
+                        WorkerStore(duties),
+                        SubmissionStore(duties),
+                        keep_keys_s=settings.keep_idempotency_hours * 3600,
+                    ),
                     lanes,
                 ],
                 leadership,

@@ -1,8 +1,8 @@
-"""The jobs table for SQLAlchemy Core, and its statements as text for the driver's own pool."""
+"""The tables that lists go by, for SQLAlchemy Core, and statements as text for the driver's own pool."""
 
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Dialect, Float, Integer, Select, Text, Uuid, column, table
+from sqlalchemy import DateTime, Dialect, Float, Integer, SelectBase, Text, Uuid, column, table
 from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
 
 _DIALECT: Final[Dialect] = asyncpg.dialect()  # type: ignore[no-untyped-call]
@@ -36,6 +36,7 @@ jobs: Final = table(
     column("concurrency_key", Text),
     column("concurrency_limit", Integer),
     column("callback_url", Text),
+    column("has_parents", Text),
     column("tags", ARRAY(Text)),
     column("retry_policy", Text),
     column("metadata", Text),
@@ -45,8 +46,24 @@ jobs: Final = table(
     column("error", Text),
 )
 
+job_listing: Final = table(
+    "job_listing",
+    column("created_at", DateTime(timezone=True)),
+    column("id", Uuid),
+    column("type", Text),
+    column("priority", Text),
+    column("schedule_name", Text),
+)
 
-def compiled(statement: Select[Any]) -> tuple[str, list[Any]]:
+job_tags: Final = table(
+    "job_tags",
+    column("tag", Text),
+    column("created_at", DateTime(timezone=True)),
+    column("id", Uuid),
+)
+
+
+def compiled(statement: SelectBase) -> tuple[str, list[Any]]:
     """Return a Core statement as `$1`-style SQL and its arguments in order."""
     form = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     return str(form), [form.params[name] for name in form.positiontup or ()]

@@ -1,23 +1,29 @@
 """Jobs as clients read them: one, a page by filters, its attempts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, case, func, literal_column, select, union_all
 
 from distriqueue.core.errors import NotFound
-from distriqueue.core.job import Priority
-from distriqueue.core.states import Status
 from distriqueue.store.database import Database
+from distriqueue.store.filters import JobFilter, Position, Stretch, id_range
+from distriqueue.store.listing import Way, matching, position, rest, sample, ways
 from distriqueue.store.query import compiled, jobs
 from distriqueue.store.statements import load
 
+__all__ = ["Attempt", "Count", "Job", "JobFilter", "JobReader", "Position"]
+
 SQL: Final = load("reads.sql")
+LOOKED_AT: Final = 10_000
+"""Most jobs that are looked at for one page: what is not found among them is left to the next."""
 EXACT_COUNT: Final = 10_000
 """Counts are exact up to here, and the planner's estimate beyond."""
+SAMPLE: Final = 500
+"""Where jobs have to be looked at to be counted, so many are; beyond it their share of the estimate counts."""
 INLINE_BYTES: Final = 4_096
 """In a page, a payload or result stored in more bytes than this is left out."""
 
@@ -75,32 +81,6 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFilter:
-    """What a page of jobs is narrowed to; empty means everything."""
-
-    statuses: tuple[Status, ...] = ()
-    priorities: tuple[Priority, ...] = ()
-    types: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    worker: str | None = None
-    batch: UUID | None = None
-    schedule: str | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-    text: str | None = None
-    ids: tuple[UUID, ...] = ()
-    fingerprint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a page by cursor goes on: after this job, newest first."""
-
-    created_at: datetime
-    id: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class Count:
     """How many jobs match."""
 
@@ -109,7 +89,7 @@ class Count:
 
 
 class JobReader:
-    """Reads; each is one statement and sees one instant."""
+    """Reads. What a page and a count go by is looked up first: they are of one instant each, and not of the same."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -127,43 +107,86 @@ class JobReader:
 
     async def page(
         self, where: JobFilter, *, size: int, offset: int = 0, after: Position | None = None
-    ) -> tuple[list[Job], bool]:
-        """Return matching jobs, newest first, and whether there are more; by `after` at constant cost."""
-        conditions = _conditions(where)
-        if after is not None:
-            conditions.append(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(after.created_at, after.id))
-        statement = (
-            select(*_LISTED)
-            .where(*conditions)
-            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-            .limit(size + 1)
-            .offset(offset)
-        )
+    ) -> tuple[list[Job], Position | None]:
+        """Return matching jobs, newest first, and where to go on if there may be more; only `offset` makes it dearer.
+
+        There may be fewer than `size` and more to come all the same: when LOOKED_AT jobs were looked at for them.
+        """
+        where = await self._resolved(where)
+        way, stretch = await self._way(where, after)
+        shown = matching(where, way, stretch, offset + size + 1).limit(size + 1).offset(offset).subquery("shown")
+        order = (shown.c.created_at.desc(), shown.c.id.desc())
+        statement = select(*_LISTED).select_from(shown.join(jobs, jobs.c.id == shown.c.id)).order_by(*order)
         text, arguments = compiled(statement)
-        rows = await self._database.fetch(text, *arguments)
-        return [Job(*row) for row in rows[:size]], len(rows) > size
+        found = [Job(*row) for row in await self._database.fetch(text, *arguments)]
+        if len(found) > size:
+            return found[:size], Position(found[size - 1].created_at, found[size - 1].id)
+        return found, stretch.until
 
     async def positions(self, where: JobFilter, *, size: int, after: Position | None = None) -> list[Position]:
-        """Return where the next matching jobs are, newest first: as `page`, without the jobs."""
-        conditions = _conditions(where)
-        if after is not None:
-            conditions.append(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(after.created_at, after.id))
-        order = (jobs.c.created_at.desc(), jobs.c.id.desc())
-        text, arguments = compiled(select(jobs.c.created_at, jobs.c.id).where(*conditions).order_by(*order).limit(size))
-        return [Position(row[0], UUID(bytes=row[1].bytes)) for row in await self._database.fetch(text, *arguments)]
+        """Return where the next matching jobs are, newest first: fewer than `size` only when there are no more."""
+        where = await self._resolved(where)
+        found: list[Position] = []
+        while len(found) < size:
+            way, stretch = await self._way(where, after)
+            text, arguments = compiled(matching(where, way, stretch, size - len(found)))
+            found += [position(row) for row in await self._database.fetch(text, *arguments)]
+            if stretch.until is None:
+                break
+            after = stretch.until
+        return found
 
     async def count(self, where: JobFilter) -> Count:
-        """Count matching jobs: exactly up to EXACT_COUNT, beyond it by the planner's estimate."""
-        conditions = _conditions(where)
-        some = select(literal_column("1")).select_from(jobs).where(*conditions).limit(EXACT_COUNT + 1).subquery()
+        """Count matching jobs, at constant cost: exactly while few have to be counted, else by an estimate."""
+        where = await self._resolved(where)
+        way, _ = await self._way(where, None, most=SAMPLE)
+        if rest(where, way, jobs):
+            text, arguments = compiled(sample(where, way, SAMPLE))
+            looked_at, matched = (await self._database.fetch(text, *arguments))[0]
+            if looked_at < SAMPLE:
+                return Count(matched, exact=True)
+            return Count(max(matched, round(matched / looked_at * await self._estimate(where, way))), exact=False)
+        some = way.entries(where, most=EXACT_COUNT + 1).subquery("some")
         text, arguments = compiled(select(func.count()).select_from(some))
-        counted = (await self._database.fetch(text, *arguments))[0][0]
+        counted: int = (await self._database.fetch(text, *arguments))[0][0]
         if counted <= EXACT_COUNT:
             return Count(counted, exact=True)
-        text, arguments = compiled(select(literal_column("1")).select_from(jobs).where(*conditions))
+        return Count(max(counted, await self._estimate(where, way)), exact=False)
+
+    async def _resolved(self, where: JobFilter) -> JobFilter:
+        """Take a text for the start of an id when there is such a job."""
+        ids = id_range(where.text) if where.text else None
+        if ids is None or not (await self._database.fetch(SQL["has_id_between"], *ids))[0][0]:
+            return where
+        return replace(where, text=None, id_range=ids)
+
+    async def _way(self, where: JobFilter, after: Position | None, *, most: int | None = None) -> tuple[Way, Stretch]:
+        """Choose a way, and how much of it to look at: all of a short one, or of another the next `most` jobs."""
+        found, whole = ways(where), Stretch(after)
+        if len(found) == 1 and not rest(where, found[0], jobs):
+            return found[0], whole
+        most = LOOKED_AT if most is None else most
+        ends: dict[int, Position] = {}
+        for look in sorted({min(SAMPLE, most), most}):
+            ends = await self._ends([way.entries(where, whole, most=look) for way in found], look)
+            for n, way in enumerate(found):
+                if n not in ends:
+                    return way, whole
+        first = next(n for n, way in enumerate(found) if way.ordered)
+        return found[first], Stretch(after, ends[first])
+
+    async def _ends(self, entries: Sequence[Select[Any]], look: int) -> dict[int, Position]:
+        """Return the last of the next `look` entries of each that has so many."""
+        last = [each.limit(1).offset(look - 1).subquery() for each in entries]
+        arms = [select(literal_column(str(n)).label("n"), each.c.created_at, each.c.id) for n, each in enumerate(last)]
+        text, arguments = compiled(union_all(*arms))
+        return {row["n"]: position(row) for row in await self._database.fetch(text, *arguments)}
+
+    async def _estimate(self, where: JobFilter, way: Way) -> int:
+        """Return how many jobs the planner takes to be on a way."""
+        text, arguments = compiled(way.entries(where).order_by(None))
         plan = await self._database.fetch(f"EXPLAIN {text}", *arguments)
-        estimate = int(plan[0][0].partition(" rows=")[2].partition(" ")[0])
-        return Count(max(estimate, counted), exact=False)
+        return int(plan[0][0].partition(" rows=")[2].partition(" ")[0])
 
 
 _PARENTS: Final = (
@@ -188,42 +211,3 @@ def _listed() -> list[ColumnElement[Any]]:
 
 
 _LISTED: Final = _listed()
-
-
-def _conditions(where: JobFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-
-    def one_of(source: ColumnElement[Any], values: Sequence[str]) -> None:
-        if len(values) == 1:
-            found.append(source == values[0])
-        elif values:
-            found.append(source.in_(list(values)))
-
-    one_of(jobs.c.status, [status.value for status in where.statuses])
-    one_of(jobs.c.priority, [priority.value for priority in where.priorities])
-    one_of(jobs.c.type, where.types)
-    if where.tags:
-        found.append(jobs.c.tags.contains(list(where.tags)))
-    if where.worker is not None:
-        found.append(jobs.c.worker_id == where.worker)
-    if where.batch is not None:
-        found.append(jobs.c.batch_id == where.batch)
-    if where.schedule is not None:
-        found.append(jobs.c.schedule_name == where.schedule)
-    if where.ids:
-        found.append(jobs.c.id.in_(list(where.ids)))
-    if where.fingerprint is not None:
-        found.append(jobs.c.fingerprint == where.fingerprint)
-    if where.created_from is not None:
-        found.append(jobs.c.created_at >= where.created_from)
-    if where.created_to is not None:
-        found.append(jobs.c.created_at < where.created_to)
-    if where.text:
-        found.append(
-            or_(
-                cast(jobs.c.id, Text).startswith(where.text.lower(), autoescape=True),
-                jobs.c.type.icontains(where.text, autoescape=True),
-                cast(jobs.c.error, Text).icontains(where.text, autoescape=True),
-            )
-        )
-    return found

@@ -4,41 +4,30 @@ Many are looked at together, and stored in one commit, as the plain ones are. Wh
 shows when a row that was free is not inserted: the whole transaction is then run again, and sees the other's.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from distriqueue.core.errors import (
-    Conflict,
-    DistriQueueError,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-    InvalidRequest,
-    StoreUnavailable,
-)
+from distriqueue.core.errors import Conflict, DistriQueueError, InvalidRequest, StoreUnavailable
+from distriqueue.core.job import JobId
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.states import Status
+from distriqueue.store import idempotency
 from distriqueue.store.database import Database, again
 from distriqueue.store.followups import admit, follow_up
+from distriqueue.store.idempotency import IdempotencyKey
 from distriqueue.store.jobs import NO_EXTRAS, NewBatch, NewJob, Stored, columns, insert_batches
 from distriqueue.store.jobs import SQL as JOBS
 from distriqueue.store.statements import load
 
 SQL: Final = load("submissions.sql")
 TRIES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """What a client calls one request, and what the request was; `scope` keeps the callers' keys apart."""
-
-    scope: str
-    key: str
-    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +96,7 @@ class SubmissionStore:
     async def forget_keys(self, *, older_than_s: float, limit: int, epoch: int) -> int:
         """Forget idempotency keys that are old enough; return how many."""
         async with self._database.transaction(epoch=epoch) as connection:
-            done = await connection.execute(SQL["forget_idempotency_keys"], older_than_s, limit)
+            done = await connection.execute(idempotency.SQL["forget"], older_than_s, limit)
         return int(done.rpartition(" ")[2])
 
     async def _accept(self, submissions: Sequence[Submission]) -> Commit:
@@ -115,12 +104,15 @@ class SubmissionStore:
             look = _Look(submissions)
             await _look_at_idempotency_keys(connection, look)
             await _look_at_ids(connection, look)
-            await _look_at_unique_keys(connection, look)
-            parents = await _look_at_parents(connection, look)
+            parents = await _look_at_keys_and_parents(connection, look)
             stored, ready = await _store(connection, look, parents)
             for n in look.open():
                 look.answers[n] = look.accepted(n, stored)
             await _keep_idempotency_keys(connection, look)
+            for n, first in look.same.items():
+                answer = look.answers[first]
+                if isinstance(answer, Accepted):
+                    look.answers[n] = replace(answer, replayed=True)
         return Commit([answer for answer in look.answers if answer is not None], ready)
 
 
@@ -133,6 +125,8 @@ class _Look:
     existing: dict[UUID, UUID] = field(default_factory=dict)
     """By the new job's id: the job with its unique key, old or new, that takes its place."""
     old: dict[UUID, Stored] = field(default_factory=dict)
+    same: dict[int, int] = field(default_factory=dict)
+    """By a submission's number: that of the one before it with the same idempotency key and request."""
 
     def __post_init__(self) -> None:
         self.answers = [None] * len(self.submissions)
@@ -167,25 +161,13 @@ class _Look:
 
 
 async def _look_at_idempotency_keys(connection: Any, look: _Look) -> None:
-    keyed: dict[tuple[str, str], int] = {}
-    for n in look.open():
-        key = look.submissions[n].idempotency
-        if key is not None and keyed.setdefault((key.scope, key.key), n) != n:
-            look.refuse(n, _in_flight(key))
-    if not keyed:
-        return
-    numbers = list(keyed.values())
-    names = [scope for scope, _ in keyed], [key for _, key in keyed]
-    for row in await connection.fetch(SQL["lock_idempotency_keys"], *names):
-        if not row["free"]:
-            n = numbers[row["n"] - 1]
-            look.refuse(n, _in_flight(_key_of(look, n)))
-    for row in await connection.fetch(SQL["idempotency_keys"], *names):
-        n = numbers[row["n"] - 1]
-        key = _key_of(look, n)
-        if look.answers[n] is None:
-            same = row["fingerprint"] == key.fingerprint
-            look.answers[n] = _replay(row["answer"]) if same else _reused(key)
+    keys = {n: key for n in look.open() if (key := look.submissions[n].idempotency) is not None}
+    for n, answer in (await idempotency.first_answers(connection, keys)).items():
+        if isinstance(answer, int):
+            look.answers[n] = idempotency.in_flight(keys[n])  # unless the other is accepted
+            look.same[n] = answer
+        else:
+            look.answers[n] = _replay(answer) if isinstance(answer, str) else answer
 
 
 async def _look_at_ids(connection: Any, look: _Look) -> None:
@@ -202,10 +184,26 @@ async def _look_at_ids(connection: Any, look: _Look) -> None:
             taken.update(ids)
 
 
-async def _look_at_unique_keys(connection: Any, look: _Look) -> None:
+async def _look_at_keys_and_parents(connection: Any, look: _Look) -> dict[UUID, bool]:
+    """Look again without each submission whose parents are refused: it takes no unique key from another after all."""
+    while True:
+        look.existing.clear()
+        clashes = await _look_at_unique_keys(connection, look)
+        parents, refused = await _look_at_parents(connection, look, set(look.open()) - clashes.keys())
+        if not refused:
+            for n, error in clashes.items():
+                look.refuse(n, error)
+            return parents
+        for n, error in refused.items():
+            look.refuse(n, error)
+
+
+async def _look_at_unique_keys(connection: Any, look: _Look) -> dict[int, DistriQueueError]:
+    """Find who has or takes each key; return whom that leaves out."""
     keys = {key for _, job in look.jobs() if (key := job.extras.unique_key) is not None}
     if not keys:
-        return
+        return {}
+    clashes: dict[int, DistriQueueError] = {}
     holders: dict[str, UUID] = {}
     for row in await connection.fetch(SQL["taken_keys"], sorted(keys)):
         holders[row["unique_key"]] = row["id"]
@@ -213,7 +211,7 @@ async def _look_at_unique_keys(connection: Any, look: _Look) -> None:
     for n in look.open():
         taking: dict[str, UUID] = {}
         instead: dict[UUID, UUID] = {}
-        clash: str | None = None
+        clash: DistriQueueError | None = None
         for job in look.submissions[n].jobs:
             key = job.extras.unique_key
             if key is None:
@@ -224,63 +222,98 @@ async def _look_at_unique_keys(connection: Any, look: _Look) -> None:
             elif job.extras.on_conflict == "return_existing":
                 instead[job.id] = holder
             else:
-                clash = clash or f"an unfinished job, {holder}, has the uniqueKey {key!r}"
+                clash = clash or Conflict(f"an unfinished job, {holder}, has the uniqueKey {key!r}")
+        clash = clash or _circle(look.submissions[n].jobs, instead)
         if clash is not None:
-            look.refuse(n, Conflict(clash))
+            clashes[n] = clash
         else:
             holders |= taking
             look.existing |= instead
+    return clashes
 
 
-async def _look_at_parents(connection: Any, look: _Look) -> dict[UUID, bool]:
-    """Lock the parents that are not of their child's own submission; tell of each whether it has ended."""
-    wanted: dict[int, set[UUID]] = {}
+def _circle(jobs: Sequence[NewJob], instead: Mapping[UUID, UUID]) -> DistriQueueError | None:
+    """Tell of jobs that would wait for each other because one of them takes another's place."""
+    if not instead:
+        return None
+    graph = {
+        job.id: {instead.get(parent, parent) for parent in job.extras.parents}
+        for job in jobs
+        if job.id not in instead and job.extras.parents
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        message = (
+            f"with the same uniqueKey as another, these wait for each other: {' → '.join(map(str, exc.args[1][:6]))}"
+        )
+        return InvalidRequest(f"dependsOn: {message}", errors=[{"field": "dependsOn", "message": message}])
+    return None
+
+
+async def _look_at_parents(
+    connection: Any, look: _Look, among: Set[int]
+) -> tuple[dict[UUID, bool], dict[int, DistriQueueError]]:
+    """Lock the parents that are stored already: return of each whether it has ended; and whose parents nobody knows."""
+    new: set[UUID] = set()
+    named: dict[int, set[UUID]] = {}
     for n, job in look.jobs():
-        if job.extras.parents:
-            wanted.setdefault(n, set()).update(look.existing.get(parent, parent) for parent in job.extras.parents)
-    if not wanted:
-        return {}
-    for n, parents in wanted.items():
-        parents.difference_update(job.id for job in look.submissions[n].jobs)
+        if n in among:
+            new.add(job.id)
+            if job.extras.parents:
+                named.setdefault(n, set()).update(job.extras.parents)
+    if not named:
+        return {}, {}
+    wanted: dict[int, set[UUID]] = {}
+    for n, parents in named.items():
+        own = {job.id for job in look.submissions[n].jobs}
+        by_key = {look.existing[parent] for parent in parents & own & look.existing.keys()}
+        # By its key a job of another submission may be new, too; by its id not, or two submissions could make a circle.
+        wanted[n] = parents - own | by_key - new
     rows = await connection.fetch(SQL["lock_parents"], sorted(set().union(*wanted.values())))
     ended = {row["id"]: row["ended"] for row in rows}
+    refused: dict[int, DistriQueueError] = {}
     for n, parents in wanted.items():
         unknown = sorted(parents - ended.keys())
         if unknown:
             message = f"there is no job {unknown[0]}"
-            look.refuse(n, InvalidRequest(f"dependsOn: {message}", errors=[{"field": "dependsOn", "message": message}]))
-    return ended
+            refused[n] = InvalidRequest(f"dependsOn: {message}", errors=[{"field": "dependsOn", "message": message}])
+    return ended, refused
 
 
 async def _store(connection: Any, look: _Look, parents: dict[UUID, bool]) -> tuple[dict[UUID, Stored], list[Dispatch]]:
-    # By unique key, so that gateways which store the same keys wait for each other in one order.
-    jobs = sorted(look.jobs(), key=lambda each: each[1].extras.unique_key or "")
-    if not jobs:
-        return {}, []
-    batches = [batch for n in look.open() if (batch := look.submissions[n].batch) is not None]
+    # By unique key and id, so that gateways which store the same ones wait for each other in one order.
+    jobs = sorted((job for _, job in look.jobs()), key=lambda job: (job.extras.unique_key or "", job.id))
+    sizes = Counter(job.batch_id for job in jobs)
+    batches = [
+        replace(batch, jobs=sizes[batch.id])  # without those whose unique key another job has already
+        for n in look.open()
+        if (batch := look.submissions[n].batch) is not None
+    ]
     if batches:
         await insert_batches(connection, batches)
+    if not jobs:
+        return {}, []
+    lines = {job.id: tuple(dict.fromkeys(look.existing.get(each, each) for each in job.extras.parents)) for job in jobs}
     edges = [
-        (job.id, parent, place, not job.extras.run_anyway)
-        for _, job in jobs
-        for place, parent in enumerate(look.existing.get(parent, parent) for parent in job.extras.parents)
+        (job.id, parent, place, not job.extras.run_anyway) for job in jobs for place, parent in enumerate(lines[job.id])
     ]
     followed = {parent for _, parent, _, _ in edges}
     in_followed_batch = {batch.id for batch in batches if batch.is_followed}
     rows = await connection.fetch(
         SQL["insert_with_extras"],
-        *columns([job for _, job in jobs]),
-        *_extra_columns([job for _, job in jobs], lambda job: job.id in followed or job.batch_id in in_followed_batch),
+        *columns(jobs),
+        *_extra_columns(jobs, lines, lambda job: job.id in followed or job.batch_id in in_followed_batch),
     )
     if len(rows) < len(jobs):
         raise _Raced
     stored = {row["id"]: Stored(row["id"], row["created_at"], Status(row["status"])) for row in rows}
-    ready = [job.dispatch() for _, job in jobs if stored[job.id].status is Status.PENDING]
+    ready = [job.dispatch() for job in jobs if stored[job.id].status is Status.PENDING]
     if edges:
         await connection.execute(SQL["insert_edges"], *map(list, zip(*edges, strict=True)))
         await connection.execute(SQL["follow_parents"], sorted(parents))
         ready += await follow_up(connection, sorted(id_ for id_, ended in parents.items() if ended), children_only=True)
-    keys = {job.extras.concurrency_key for _, job in jobs if stored[job.id].status is Status.BLOCKED}
+    keys = {job.extras.concurrency_key for job in jobs if stored[job.id].status is Status.BLOCKED}
     ready += await admit(connection, keys)
     if edges or keys - {None}:
         rows = await connection.fetch(JOBS["stored"], list(stored))
@@ -290,21 +323,16 @@ async def _store(connection: Any, look: _Look, parents: dict[UUID, bool]) -> tup
 
 async def _keep_idempotency_keys(connection: Any, look: _Look) -> None:
     kept = [
-        (key, answer)
+        (key, _written(answer))
         for submission, answer in zip(look.submissions, look.answers, strict=True)
         if (key := submission.idempotency) is not None and isinstance(answer, Accepted) and not answer.replayed
     ]
-    if kept:
-        await connection.execute(
-            SQL["keep_idempotency_keys"],
-            [key.scope for key, _ in kept],
-            [key.key for key, _ in kept],
-            [key.fingerprint for key, _ in kept],
-            [_written(answer) for _, answer in kept],
-        )
+    await idempotency.keep(connection, kept)
 
 
-def _extra_columns(jobs: Sequence[NewJob], is_followed: Callable[[NewJob], bool]) -> tuple[list[Any], ...]:
+def _extra_columns(
+    jobs: Sequence[NewJob], lines: Mapping[JobId, Sequence[UUID]], is_followed: Callable[[NewJob], bool]
+) -> tuple[list[Any], ...]:
     extras = [job.extras for job in jobs]
     return (
         [each.retry_policy_json for each in extras],
@@ -314,7 +342,7 @@ def _extra_columns(jobs: Sequence[NewJob], is_followed: Callable[[NewJob], bool]
         [each.concurrency_key for each in extras],
         [each.concurrency_limit for each in extras],
         [each.callback_url for each in extras],
-        [len(each.parents) for each in extras],
+        [len(lines[job.id]) for job in jobs],
         [is_followed(job) for job in jobs],
     )
 
@@ -331,17 +359,3 @@ def _replay(text: str) -> Accepted:
         for id_, created_at, status, is_new in kept["jobs"]
     ]
     return Accepted(jobs, kept["batchId"] and UUID(kept["batchId"]), replayed=True)
-
-
-def _key_of(look: _Look, n: int) -> IdempotencyKey:
-    key = look.submissions[n].idempotency
-    assert key is not None  # noqa: S101 -- only keyed submissions come here
-    return key
-
-
-def _in_flight(key: IdempotencyKey) -> IdempotencyKeyInFlight:
-    return IdempotencyKeyInFlight(f"a request with the Idempotency-Key {key.key!r} is being worked on")
-
-
-def _reused(key: IdempotencyKey) -> IdempotencyKeyReused:
-    return IdempotencyKeyReused(f"the Idempotency-Key {key.key!r} was used for another request")

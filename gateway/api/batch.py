@@ -59,8 +59,8 @@ def read_batch(body: object, *, most: int) -> ReadBatch:
     if not 1 <= len(asked.jobs) <= most:
         raise invalid([{"field": "jobs", "message": f"a batch has 1 to {most} jobs, not {len(asked.jobs)}"}])
     batch_id = new_job_id()
-    jobs: list[NewJob] = []
-    ids: list[UUID | None] = []
+    good: dict[int, NewJob] = {}
+    wrong: set[UUID] = set()
     errors: list[Mapping[str, object]] = []
     own_ids = False
     for index, item in enumerate(asked.jobs):
@@ -68,13 +68,15 @@ def read_batch(body: object, *, most: int) -> ReadBatch:
             job, own_id = read_submission(item, where=f"jobs.{index}", batch_id=batch_id)
         except InvalidRequest as exc:
             errors += [{**error, "index": index} for error in exc.errors]
-            ids.append(None)
+            wrong |= _own_id(item)
             continue
         own_ids = own_ids or own_id
-        jobs.append(job)
-        ids.append(job.id)
+        good[index] = job
     if errors and not asked.partial:
         raise invalid(errors)
+    errors += _leave_out(good, wrong)
+    ids = tuple(good[index].id if index in good else None for index in range(len(asked.jobs)))
+    jobs = list(good.values())
     if len({job.id for job in jobs}) < len(jobs):
         raise invalid([{"field": "jobs", "message": "two jobs have the same id"}])
     if asked.max_concurrent is not None:
@@ -91,7 +93,7 @@ def read_batch(body: object, *, most: int) -> ReadBatch:
         max_concurrent=asked.max_concurrent,
         callback_url=asked.callback_url,
     )
-    return ReadBatch(batch, tuple(jobs), tuple(ids), errors, own_ids)
+    return ReadBatch(batch, tuple(jobs), ids, errors, own_ids)
 
 
 def _read(body: object) -> BatchSubmission:
@@ -101,6 +103,25 @@ def _read(body: object) -> BatchSubmission:
         return BatchSubmission.model_validate(body)
     except ValidationError as exc:
         raise invalid(field_errors(exc.errors(include_url=False))) from None
+
+
+def _own_id(item: object) -> set[UUID]:
+    """Return the id that a wrong job has all the same."""
+    try:
+        return {UUID(item["id"])} if isinstance(item, dict) and isinstance(item.get("id"), str) else set()
+    except ValueError:
+        return set()
+
+
+def _leave_out(good: dict[int, NewJob], wrong: set[UUID]) -> list[Mapping[str, object]]:
+    """Leave out what waits for a job that is wrong, and what waits for that."""
+    errors: list[Mapping[str, object]] = []
+    while orphans := [index for index, job in good.items() if not wrong.isdisjoint(job.extras.parents)]:
+        for index in orphans:
+            wrong.add(good.pop(index).id)
+            message = "a job of this batch that it waits for is wrong"
+            errors.append({"field": f"jobs.{index}.dependsOn", "message": message, "index": index})
+    return errors
 
 
 def _share_slots(jobs: Iterable[NewJob], key: str, limit: int) -> list[NewJob]:

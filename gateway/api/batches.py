@@ -39,7 +39,10 @@ class BatchLinks(views.View):
 
 
 class BatchView(views.View):
-    """A batch; jobs that retention has deleted are not counted any more."""
+    """A batch; jobs that retention has deleted are not counted by status any more.
+
+    Not of it are jobs of other requests that were returned by their `uniqueKey`.
+    """
 
     id: UUID
     name: str | None
@@ -77,7 +80,7 @@ async def get_batch(batch_id: BatchIdOf, parts: PartsOf) -> Response:
         "totalJobs": batch.jobs,
         "byStatus": batch.by_status,
         "finished": left == 0,
-        "progress": round(100 * (1 - left / batch.jobs), 2),
+        "progress": round(100 * (1 - left / batch.jobs), 2) if batch.jobs else 100.0,
         "sequential": batch.sequential,
         "stopOnFailure": batch.stop_on_failure,
         "stopped": batch.stopped,

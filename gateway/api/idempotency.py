@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from distriqueue.store.submissions import IdempotencyKey
+from distriqueue.store.idempotency import IdempotencyKey
 from gateway.api.openapi import body_of
 from gateway.api.problems import invalid
 

@@ -30,7 +30,7 @@ class NewLimit(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
     permits: Annotated[StrictInt, Field(ge=1, le=MAX_PERMITS), WHOLE]
-    per_seconds: Annotated[float, Field(strict=True, ge=0.1, le=MAX_PER_S, allow_inf_nan=False)] = Field(
+    per_seconds: Annotated[float, Field(strict=True, ge=1, le=MAX_PER_S, allow_inf_nan=False)] = Field(
         default=1.0, description="1: a second, 60: a minute."
     )
 

@@ -19,11 +19,12 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE: Final = 1_000
 MAX_SIZE: Final = 100
+MAX_VALUES: Final = 50
 
 
 def _split(value: object) -> object:
     """Read `a,b` and repeated parameters alike."""
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) <= MAX_VALUES:  # more of them are wrong, whatever they hold
         return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
     return value
 
@@ -39,7 +40,7 @@ PriorityIn = Annotated[Priority, BeforeValidator(lambda value: Priority.parse(st
 Text = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 Cursor = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$")]
 """24 bytes in base64, all of which mean some position."""
-Texts = Annotated[list[Text], Field(max_length=50), BeforeValidator(_split)]
+Texts = Annotated[list[Text], Field(max_length=MAX_VALUES), BeforeValidator(_split)]
 
 
 class _Query(BaseModel):
@@ -49,10 +50,10 @@ class _Query(BaseModel):
 class JobConditions(_Query):
     """What jobs are chosen by."""
 
-    status: Annotated[list[StatusIn], Field(max_length=50), BeforeValidator(_split)] = Field(
+    status: Annotated[list[StatusIn], Field(max_length=MAX_VALUES), BeforeValidator(_split)] = Field(
         default=[], description="One or several, in any case."
     )
-    priority: Annotated[list[PriorityIn], Field(max_length=50), BeforeValidator(_split)] = Field(
+    priority: Annotated[list[PriorityIn], Field(max_length=MAX_VALUES), BeforeValidator(_split)] = Field(
         default=[], description="One or several, in any case."
     )
     type: Texts = Field(default=[], description="One or several.")
@@ -117,7 +118,7 @@ class StreamQuery(_Query):
     job_id: UUID | None = None
     batch: UUID | None = None
     type: Texts = []
-    status: Annotated[list[StatusIn], Field(max_length=50), BeforeValidator(_split)] = []
+    status: Annotated[list[StatusIn], Field(max_length=MAX_VALUES), BeforeValidator(_split)] = []
     last_event_id: Text | None = Field(default=None, description="As the header, for clients that cannot set one.")
 
     def filter(self) -> EventFilter:

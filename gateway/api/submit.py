@@ -7,12 +7,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from distriqueue.core.errors import IdempotencyKeyInFlight
 from distriqueue.store.submissions import Submission
 from gateway.api import views
 from gateway.api.batch import read_batch
 from gateway.api.idempotency import idempotency_key, submission_of
 from gateway.api.lean import LeanRoute, read_json
-from gateway.api.problems import Problem
+from gateway.api.problems import Problem, problem
 from gateway.api.submission import read_submission
 from gateway.parts import parts_of
 
@@ -20,7 +21,10 @@ JSON: Final = "application/json"
 REPLAYED: Final[dict[bool, dict[str, str]]] = {True: {"Idempotency-Replayed": "true"}, False: {}}
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Problem, "description": "Not JSON"},
-    409: {"model": Problem, "description": "The id or unique key is taken, or the idempotency key in flight"},
+    409: {
+        "model": Problem,
+        "description": "The id or unique key is taken; or the idempotency key is in flight, see `Retry-After`",
+    },
     413: {"model": Problem, "description": "Too large"},
     415: {"model": Problem, "description": "Not `application/json`"},
     422: {"model": Problem, "description": "A field is wrong; `errors` names it"},
@@ -45,7 +49,11 @@ async def submit_job(request: Request) -> Response:
     parts.backlog.check()
     body = await read_json(request, max_bytes=parts.settings.max_body_bytes)
     job, own_id = read_submission(body)
-    accepted = await parts.intake.submit(Submission((job,), own_id, idempotency=idempotency_key(request, body)))
+    submission = Submission((job,), own_id, idempotency=idempotency_key(request, body))
+    try:
+        accepted = await parts.intake.submit(submission)
+    except IdempotencyKeyInFlight as exc:
+        return _come_again(request, exc)
     stored = accepted.jobs[0]
     view = views.new_job(job, stored) if stored.is_new else views.job_view(await parts.reader.get(stored.id))
     headers = {"Location": f"/api/jobs/{stored.id}"} | REPLAYED[accepted.replayed]
@@ -69,7 +77,10 @@ async def submit_batch(request: Request) -> Response:
     accepted = None
     if asked.jobs:
         submission = Submission(asked.jobs, asked.own_ids, asked.batch, idempotency_key(request, body))
-        accepted = await parts.intake.submit(submission)
+        try:
+            accepted = await parts.intake.submit(submission)
+        except IdempotencyKeyInFlight as exc:
+            return _come_again(request, exc)
     stored = iter(accepted.jobs if accepted else ())
     answer = {
         "batchId": accepted.batch_id if accepted else None,
@@ -85,3 +96,10 @@ async def submit_batch(request: Request) -> Response:
     return Response(
         views.dumps(answer), 202, location | REPLAYED[accepted is not None and accepted.replayed], media_type=JSON
     )
+
+
+def _come_again(request: Request, error: IdempotencyKeyInFlight) -> Response:
+    """Other conflicts stay what they are; this one is over in a moment."""
+    answer = problem(request, error)
+    answer.headers["Retry-After"] = "1"
+    return answer

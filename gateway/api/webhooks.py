@@ -48,6 +48,9 @@ class DeliveryView(views.View):
     answer: dict[str, Any] | None
     """What the receiver said: status, time and the start of its text."""
     error: views.ErrorView | None
+    """Of the newest attempt; the receiver's status is in its message."""
+    attempts: list[views.AttemptView]
+    """The newest 20, oldest first, without tracebacks."""
     links: DeliveryLinks
 
 
@@ -105,6 +108,7 @@ def _view(delivery: Delivery) -> dict[str, Any]:
         "deliveredAt": delivery.finished_at if delivery.status == "completed" else None,
         "answer": views.raw(delivery.result),
         "error": views.raw(delivery.error),
+        "attempts": [views.attempt_view(attempt) for attempt in delivery.attempts],
         "links": {
             "job": f"/api/jobs/{delivery.id}",
             "attempts": f"/api/jobs/{delivery.id}/attempts",

@@ -77,7 +77,7 @@ async def test_a_job_is_explained_through_its_life(gateway: RunningGateway) -> N
     }
     await gateway.parts.workers.record([Heartbeat(worker_id="w1", types=["calculate"], capacity=4, current_load=4)])
     assert (await told(gateway, job_id))["workers_busy"]["capacity"] == 4
-    await gateway.client.post("/api/queues/medium/pause", json={"reason": "deploy"})
+    await gateway.client.post("/api/queues/medium/pause", params={"reason": "deploy"})
     assert (await told(gateway, job_id))["queue_paused"] == {"queue": "job.medium", "reason": "deploy"}
     await gateway.client.post("/api/queues/medium/resume")
     assert (await gateway.report(job_id, "running"))["answer"] == "accepted"

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import psutil
@@ -19,6 +19,8 @@ from distriqueue.store.events import Event, EventStore
 from gateway.spec import as_yaml
 from tests.integration.gateway import RunningGateway, running_gateway, server_sent
 from tests.servers.postgres import PostgresServer
+
+NOBODYS: Final = "01900000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -165,9 +167,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("path", "status", "code"),
         [
-            (f"/api/jobs/{new_job_id()}", 404, "not_found"),
-            (f"/api/jobs/{new_job_id()}/events", 404, "not_found"),
-            (f"/api/jobs/{new_job_id()}/attempts", 404, "not_found"),
+            (f"/api/jobs/{NOBODYS}", 404, "not_found"),
+            (f"/api/jobs/{NOBODYS}/events", 404, "not_found"),
+            (f"/api/jobs/{NOBODYS}/attempts", 404, "not_found"),
             ("/api/jobs/not-a-uuid", 404, "not_found"),
             ("/api/jobs?cursor=nonsense", 422, "invalid_request"),
             ("/api/jobs?cursor=AAAA", 422, "invalid_request"),

@@ -7,6 +7,7 @@ import pytest
 from distriqueue.core.errors import Conflict, NotFound
 from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.states import Status
+from distriqueue.store import reads
 from distriqueue.store.reads import JobFilter, Position
 from distriqueue.store.submissions import Submission
 from tests.integration.conftest import Stores, new_job
@@ -77,11 +78,11 @@ async def test_pages_by_offset_and_by_cursor_show_each_job_once(stores: Stores) 
     ]
     by_cursor = []
     after: Position | None = None
-    more = True
-    while more:
-        jobs, more = await stores.reader.page(everything, size=7, after=after)
+    while True:
+        jobs, after = await stores.reader.page(everything, size=7, after=after)
         by_cursor += [job.id for job in jobs]
-        after = Position(jobs[-1].created_at, jobs[-1].id)
+        if after is None:
+            break
     assert by_offset == by_cursor
     assert len(set(by_cursor)) == 25
 
@@ -107,12 +108,36 @@ async def test_every_filter_narrows(stores: Stores) -> None:
             types=("resize",), created_from=stored.created_at, created_to=stored.created_at + timedelta(seconds=1)
         ),
     ):
-        jobs, more = await stores.reader.page(where, size=10)
+        jobs, following = await stores.reader.page(where, size=10)
         assert [job.id for job in jobs] == [wanted.id], where
-        assert not more
+        assert following is None
         assert (await stores.reader.count(where)).jobs == 1
     for where in (JobFilter(tags=("blue", "square")), JobFilter(text="%"), JobFilter(created_to=stored.created_at)):
         assert (await stores.reader.page(where, size=10))[0] == [], where
+
+
+async def test_a_search_goes_on_page_by_page_over_all_jobs(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "LOOKED_AT", 10)
+    monkeypatch.setattr(reads, "SAMPLE", 10)
+    every_third = [new_job(type="wanted" if n % 3 == 0 else "other") for n in range(45)]
+    for job in every_third:
+        await stores.add(job)
+    wanted = [job.id for job in every_third if job.type == "wanted"][::-1]
+    where = JobFilter(text="WANT", priorities=(Priority.MEDIUM,))
+    seen, pages = [], 0
+    after: Position | None = None
+    while True:
+        jobs, after = await stores.reader.page(where, size=2, after=after)
+        seen += [job.id for job in jobs]
+        pages += 1
+        if after is None:
+            break
+    assert seen == wanted
+    assert pages > 5
+    counted = await stores.reader.count(where)
+    assert not counted.exact
+    assert counted.jobs >= 3
+    assert [position.id for position in await stores.reader.positions(where, size=100)] == wanted
 
 
 async def test_a_page_leaves_out_what_is_large(stores: Stores) -> None:
@@ -133,3 +158,14 @@ async def test_a_count_is_exact_while_small_and_says_when_it_is_not(
     counted = await stores.reader.count(JobFilter())
     assert not counted.exact
     assert counted.jobs > 10
+
+
+async def test_a_job_cancelled_while_it_waits_for_its_retry_can_be_retried_by_its_client(stores: Stores) -> None:
+    job = new_job()
+    await stores.add(job)
+    await stores.report(job, "running")
+    await stores.report(job, "failed", error_message="boom")
+    await stores.jobs.cancel(job.id)
+    await stores.jobs.retry(job.id)
+    assert [(each.attempt, each.outcome) for each in await stores.reader.attempts(job.id)] == [(1, "failed")]
+    assert await stores.timeline(job) == ["pending", "running", "retrying", "cancelled", "pending"]

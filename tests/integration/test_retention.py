@@ -1,6 +1,7 @@
 """What is old enough goes, in bounded batches, and nothing else."""
 
 from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -8,6 +9,7 @@ from distriqueue.core.errors import Fenced
 from distriqueue.core.job import JobId
 from distriqueue.core.messages import ReportStatus
 from distriqueue.settings import DutySettings
+from distriqueue.store.access import AuditStore, Entry
 from distriqueue.store.events import EventStore
 from distriqueue.store.retention import RetentionStore
 from distriqueue.store.statistics import StatisticsStore
@@ -26,7 +28,7 @@ async def leader(database_url: str) -> AsyncIterator[Leader]:
 
 def retention(leader: Leader, **batches: int) -> Retention:
     store, figures = RetentionStore(leader.database), StatisticsStore(leader.database)
-    return Retention(store, figures, Kept.of(DutySettings.load()), **batches)
+    return Retention(store, figures, AuditStore(leader.database), Kept.of(DutySettings.load()), **batches)
 
 
 async def rolled(leader: Leader) -> None:
@@ -159,6 +161,42 @@ async def test_old_hours_go_and_the_sums_over_all_time_stay(leader: Leader) -> N
     assert (await retention(leader).run(leader.epoch)).done == 2
     read = await StatisticsStore(leader.database).read(None, None)
     assert (read.overall.completed, read.by_hour) == (1, {})
+
+
+async def test_a_batch_goes_after_its_last_job_and_webhook(leader: Leader) -> None:
+    batches = sorted(uuid4() for _ in range(4))
+    young, with_job, with_webhook, last = batches
+    await leader.database.fetch("INSERT INTO batches (id, jobs) SELECT id, 1 FROM unnest($1::uuid[]) AS id", batches)
+    await leader.database.fetch("UPDATE batches SET created_at = now() - interval '31 days' WHERE id <> $1", young)
+    old, recent, webhook = [await finished(leader, "completed", days_ago=days) for days in (31, 1, 1)]
+    await leader.change(old, f"batch_id = '{last}'")
+    await leader.change(recent, f"batch_id = '{with_job}'")
+    await leader.database.fetch("INSERT INTO batch_webhooks VALUES ($1, $2)", with_webhook, webhook)
+    duty = retention(leader, batch_rest=3)
+
+    async def left() -> list[UUID]:
+        return [row["id"] for row in await leader.database.fetch("SELECT id FROM batches ORDER BY id")]
+
+    assert [(await duty.run(leader.epoch)).done for _ in range(2)] == [
+        1,
+        1,
+    ]  # the job, and behind the first three its batch
+    assert await left() == [young, with_job, with_webhook]
+    for job_id in (recent, webhook):
+        await leader.change(job_id, "created_at = now() - interval '31 days', finished_at = now() - interval '31 days'")
+    assert sum([(await duty.run(leader.epoch)).done for _ in range(3)]) == 4  # from the first one on again
+    assert await left() == [young]
+
+
+async def test_the_audit_log_goes_by_age(leader: Leader) -> None:
+    audit = AuditStore(leader.database)
+    for number in range(5):
+        await audit.append(Entry("cli", "apikey.revoke", str(number), {}))
+    await leader.database.fetch("UPDATE audit_log SET at = now() - interval '401 days' WHERE target < '3'")
+    duty = retention(leader, batch_rest=2)
+    outcomes = [await duty.run(leader.epoch) for _ in range(2)]
+    assert [(each.done, each.more) for each in outcomes] == [(2, True), (1, False)]
+    assert [entry.entry.target for entry in await audit.page(limit=10)] == ["4", "3"]
 
 
 async def test_a_stale_leader_drops_nothing(leader: Leader) -> None:

@@ -21,8 +21,27 @@ SELECT new_job_id(), type, priority, 'pending', max_retries, execution_timeout_s
 RETURNING id, status, attempt, max_retries, created_at, due_at, finished_at, payload, result, error
 
 -- name: link
+-- To what the first one was of, unless retention is just deleting that.
 WITH of_jobs AS (
     INSERT INTO dependencies (parent_id, child_id, place, needed, resolved)
-    SELECT parent_id, $2, place, needed, resolved FROM dependencies WHERE child_id = $1
+    SELECT d.parent_id, $2, d.place, d.needed, d.resolved
+      FROM dependencies d JOIN jobs p ON p.id = d.parent_id WHERE d.child_id = $1 FOR KEY SHARE OF p
 )
-INSERT INTO batch_webhooks (batch_id, webhook_id) SELECT batch_id, $2 FROM batch_webhooks WHERE webhook_id = $1
+INSERT INTO batch_webhooks (batch_id, webhook_id)
+SELECT w.batch_id, $2 FROM batch_webhooks w JOIN batches b ON b.id = w.batch_id WHERE w.webhook_id = $1 FOR KEY SHARE OF b
+
+-- name: attempts
+-- The newest $2 of each, without tracebacks; see `attempts` in reads.sql.
+SELECT w.id, a.attempt, a.worker_id, a.started_at, a.finished_at, a.outcome,
+       CASE WHEN a.error IS NOT NULL THEN json_build_object('type', a.error->'type', 'message', a.error->'message') END AS error
+  FROM unnest($1::uuid[]) AS w(id)
+ CROSS JOIN LATERAL (
+       SELECT attempt, worker_id, started_at, finished_at, outcome, error FROM attempts WHERE job_id = w.id
+        UNION ALL
+       SELECT j.attempt, j.worker_id, j.started_at, j.finished_at, j.status, j.error
+         FROM jobs j
+        WHERE j.id = w.id AND j.started_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM attempts b WHERE b.job_id = j.id AND b.attempt = j.attempt)
+        ORDER BY attempt DESC
+        LIMIT $2) AS a
+ ORDER BY w.id, a.attempt

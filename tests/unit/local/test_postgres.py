@@ -31,7 +31,7 @@ async def test_data_without_its_password_is_not_given_a_new_one(tmp_path: Path) 
     assert not (tmp_path / "postgres.password").exists()
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["ours", "nobodys"])
 async def test_a_postmaster_file_that_names_no_postmaster_is_removed(tmp_path: Path, pid: int) -> None:
     home = home_with_data(tmp_path, "18")
     (home.cluster / "postmaster.pid").write_text(f"{pid}\n{home.cluster}\n", encoding="utf-8")

@@ -47,8 +47,8 @@ COMMENT ON COLUMN jobs.losses IS 'attempts lost with their worker';
 COMMENT ON COLUMN jobs.ready_at IS 'when the job last became pending';
 COMMENT ON COLUMN jobs.schedule_name IS 'the cron schedule that made the job; it may be gone by now';
 
--- Each index serves one query, named beside it. None leads with status: an UPDATE that checks `status IN (…)` must find
--- its rows by id, and the planner cannot use an index whose predicate is narrower than the check.
+-- Each index serves one query, named beside it. An UPDATE that checks a status must find its rows by id all the same: see
+-- distriqueue/store/sql/jobs.sql on `status || ''`.
 CREATE INDEX jobs_newest  ON jobs (created_at DESC, id DESC);                                 -- list
 CREATE INDEX jobs_pending ON jobs (priority, ready_at, id) WHERE status = 'pending';          -- dispatcher
 CREATE INDEX jobs_due     ON jobs (due_at)    WHERE status IN ('scheduled', 'retrying');      -- scheduler

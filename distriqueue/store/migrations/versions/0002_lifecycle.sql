@@ -134,8 +134,8 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);                                            -- retention
 
--- At most `permits` starts per `per_s` seconds of jobs of a type: a token bucket. Whoever finds it empty is given the next
--- moment at which there will be a token, and comes again then.
+-- At most `permits` starts per `per_s` seconds of jobs of a type: a token bucket. Whoever finds it empty is told at which moment
+-- there will be a token for it (`rate_slot`), and comes again then.
 CREATE TABLE rate_limits (
     type       text PRIMARY KEY CHECK (length(type) BETWEEN 1 AND 200),
     permits    integer NOT NULL CHECK (permits BETWEEN 1 AND 1000000),
@@ -145,49 +145,86 @@ CREATE TABLE rate_limits (
     next_slot  timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN rate_limits.next_slot IS 'the last slot given away: a line that is too long to be looked at goes on there';
+CREATE INDEX jobs_throttled ON jobs (type, rate_slot, id) WHERE rate_slot IS NOT NULL AND finished_at IS NULL;  -- throttle
 
--- Take tokens for claims; return the numbers of those that must come again, which are put back.
+-- Take tokens for claims; return the numbers of those that must come again, which are put back. First come those who have a
+-- slot, the oldest job first, whether or not they are among these claims: who is due has its token kept for GRACE, and a
+-- newcomer gets one only if none who waits will miss it. The place in line is by age, which no refusal changes, so whoever
+-- comes at its slot is refused again only when tokens were lost meanwhile, the bucket being full. The dispatcher leaves a job
+-- alone for a second from `ready_at` on, hence `ready_at` is that much earlier than the slot.
 CREATE FUNCTION throttle(ids uuid[], attempts integer[]) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE
-    bucket  rate_limits;
-    at      timestamptz;
-    filled  double precision;
-    passed  integer;
-    refused integer;
+    GRACE      CONSTANT interval := '5 s';
+    LOOK_AHEAD CONSTANT integer := 1000;
+    bucket     rate_limits;
+    at         timestamptz;
+    filled     double precision;
+    pace_s     double precision;
+    passed     integer;
+    refused    uuid[];
+    last_slot  timestamptz;
 BEGIN
     FOR bucket IN
         SELECT * FROM rate_limits l
          WHERE l.type IN (SELECT j.type FROM jobs j WHERE j.id = ANY (ids)) ORDER BY l.type FOR UPDATE
     LOOP
         at := clock_timestamp();
-        filled := least(bucket.permits, bucket.tokens
-                  + greatest(0, extract(epoch FROM at - bucket.filled_at)) * bucket.permits / bucket.per_s);
-        passed := 0;
-        refused := 0;
-        DECLARE claim record;
-        BEGIN
-            FOR claim IN
-                SELECT r.n, j.id, j.rate_slot
-                  FROM unnest(ids, attempts) WITH ORDINALITY AS r(id, attempt, n)
-                  JOIN jobs j ON j.id = r.id AND j.attempt = r.attempt
-                 WHERE j.type = bucket.type AND j.status || '' IN ('pending', 'queued')
-                 ORDER BY j.rate_slot, j.id  -- those that have waited for their slot come first; NULLs are last
-            LOOP
-                IF filled - passed >= 1 AND (claim.rate_slot <= at OR claim.rate_slot IS NULL AND bucket.next_slot <= at) THEN
-                    passed := passed + 1;
-                ELSE
-                    refused := refused + 1;
-                    IF claim.rate_slot IS NULL OR claim.rate_slot <= at THEN
-                        bucket.next_slot := greatest(bucket.next_slot, at) + make_interval(secs => bucket.per_s / bucket.permits);
-                        claim.rate_slot := bucket.next_slot;
-                    END IF;
-                    UPDATE jobs j SET status = 'pending', queued_at = NULL, rate_slot = claim.rate_slot, ready_at = claim.rate_slot
-                     WHERE j.id = claim.id AND j.status || '' IN ('pending', 'queued');
-                    RETURN NEXT claim.n;
-                END IF;
-            END LOOP;
-        END;
-        UPDATE rate_limits l SET tokens = filled - passed, filled_at = at, next_slot = bucket.next_slot WHERE l.type = bucket.type;
+        pace_s := bucket.per_s / bucket.permits;
+        filled := least(bucket.permits, bucket.tokens + greatest(0, extract(epoch FROM at - bucket.filled_at)) / pace_s);
+        WITH claim AS MATERIALIZED (  -- locked by id, as everyone locks jobs
+            SELECT j.id, j.created_at, j.rate_slot
+              FROM jobs j
+             WHERE (j.id, j.attempt) IN (SELECT * FROM unnest(ids, attempts)) AND j.type = bucket.type
+               AND j.status || '' IN ('pending', 'queued') AND (j.expires_at IS NULL OR j.expires_at > now())
+             ORDER BY j.id FOR NO KEY UPDATE
+        ), line AS MATERIALIZED (
+            SELECT j.id, j.created_at, j.rate_slot
+              FROM jobs j
+             WHERE j.type = bucket.type AND j.rate_slot > at - GRACE AND j.finished_at IS NULL
+               AND j.id NOT IN (SELECT claim.id FROM claim)
+             ORDER BY j.rate_slot, j.id
+             LIMIT LOOK_AHEAD
+        ), seen AS (
+            SELECT count(*) = LOOK_AHEAD AS is_long, min(line.rate_slot) FILTER (WHERE line.rate_slot > at) AS next_due FROM line
+        ), placed AS (
+            SELECT each.*, row_number() OVER by_age AS place,
+                   count(*) FILTER (WHERE each.is_claim OR each.is_due) OVER by_age AS turn
+              FROM (SELECT claim.*, true AS is_claim, coalesce(claim.rate_slot <= at, false) AS is_due FROM claim
+                    UNION ALL
+                    SELECT line.*, false, line.rate_slot <= at FROM line) AS each
+            WINDOW by_age AS (ORDER BY each.rate_slot IS NULL, each.created_at, each.id ROWS UNBOUNDED PRECEDING)
+        ), judged AS (
+            SELECT placed.*, seen.is_long,
+                   placed.turn <= floor(filled)
+                   AND (placed.is_due OR seen.next_due IS NULL
+                        OR filled - placed.turn + extract(epoch FROM seen.next_due - at) / pace_s >= 1) AS passes
+              FROM placed CROSS JOIN seen WHERE placed.is_claim
+        ), again AS (
+            SELECT judged.id,
+                   CASE WHEN judged.rate_slot > at THEN judged.rate_slot
+                        WHEN judged.rate_slot IS NULL AND judged.is_long
+                        THEN greatest(bucket.next_slot, at) + make_interval(secs => pace_s
+                             * row_number() OVER (PARTITION BY judged.rate_slot IS NULL ORDER BY judged.place))
+                        ELSE at + make_interval(secs => pace_s * (judged.place - filled)) END AS slot
+              FROM judged WHERE NOT judged.passes
+        ), put_back AS (
+            UPDATE jobs j
+               SET status = 'pending', queued_at = NULL, rate_slot = again.slot, ready_at = again.slot - interval '1 s'
+              FROM again WHERE j.id = again.id AND j.status || '' IN ('pending', 'queued')
+            RETURNING j.id, j.rate_slot
+        )
+        SELECT (SELECT count(*) FROM judged WHERE judged.passes), ARRAY (SELECT put_back.id FROM put_back),
+               greatest((SELECT max(put_back.rate_slot) FROM put_back), (SELECT max(line.rate_slot) FROM line),
+                        CASE WHEN seen.is_long THEN bucket.next_slot END, at)
+          INTO passed, refused, last_slot
+          FROM seen;
+        RETURN QUERY
+        SELECT r.n FROM unnest(ids, attempts) WITH ORDINALITY AS r(id, attempt, n) JOIN jobs j ON j.id = r.id AND j.attempt = r.attempt
+         WHERE r.id = ANY (refused);
+        UPDATE rate_limits l
+           SET tokens = filled - passed, filled_at = at, next_slot = last_slot
+         WHERE l.type = bucket.type;
     END LOOP;
 END $$;
 
@@ -220,7 +257,7 @@ BEGIN
             SELECT id FROM (SELECT id, concurrency_limit, row_number() OVER () AS place FROM in_line) AS placed
              WHERE held + place <= concurrency_limit
         )
-        UPDATE jobs j SET status = 'pending', ready_at = now()
+        UPDATE jobs j SET status = 'pending', ready_at = greatest(j.ready_at, now())
           FROM admitted WHERE j.id = admitted.id
         RETURNING j.id;
     END LOOP;
@@ -331,11 +368,6 @@ DECLARE
     rounds  integer := 0;
 BEGIN
     WHILE cardinality(this) > 0 LOOP
-        IF rounds = MAX_ROUNDS THEN
-            INSERT INTO follow_ups (job_id, whole) SELECT id, true FROM unnest(this) AS id
-                ON CONFLICT (job_id) DO UPDATE SET whole = true;
-            EXIT;
-        END IF;
         rounds := rounds + 1;
         next := '{}';
         edges := 0;
@@ -345,6 +377,12 @@ BEGIN
             FOR each IN SELECT * FROM follow_up_batches(this) LOOP
                 IF each.cancelled THEN next := next || each.id; ELSE RETURN NEXT each.id; END IF;
             END LOOP;
+        END IF;
+        IF rounds > MAX_ROUNDS THEN
+            -- Only the children can wait: by then a client may have made the job run again, and its end would be forgotten.
+            INSERT INTO follow_ups (job_id, whole) SELECT id, false FROM unnest(this) AS id ON CONFLICT (job_id) DO NOTHING;
+            this := next;  -- what batches have cancelled, which ends here, for each stops once
+            CONTINUE;
         END IF;
         FOR each IN
             WITH edge AS (

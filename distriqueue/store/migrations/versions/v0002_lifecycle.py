@@ -7,7 +7,7 @@ from distriqueue.store.migrations.files import run_file
 revision = "0002"
 down_revision = "0001"
 
-FILES: Final = ("0002_lifecycle.sql", "0002_access.sql")
+FILES: Final = ("0002_lifecycle.sql", "0002_reads.sql", "0002_access.sql")
 
 
 def upgrade() -> None:

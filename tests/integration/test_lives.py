@@ -1,0 +1,74 @@
+"""Random lives of jobs; and, as small as they could be made, those that have broken a rule once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from distriqueue.core.job import Priority
+from distriqueue.core.messages import Answer, Report, ReportStatus
+from distriqueue.store.jobs import Extras, NewJob
+from distriqueue.store.reports import Applied, ReportStore
+from distriqueue.store.routing import Routing, RoutingStore
+from distriqueue.store.submissions import Submission
+from tests.integration.conftest import Stores, new_job
+from tests.integration.lives.ground import Ground, ground
+from tests.integration.lives.machine import LONG, search
+from tests.integration.lives.player import HOOK
+
+
+@pytest.fixture
+def played_on(database_url: str) -> Iterator[Ground]:
+    with ground(database_url) as each:
+        yield each
+
+
+@pytest.mark.timeout(600)  # a failure is made smaller, which takes a while
+def test_no_life_breaks_a_rule(played_on: Ground) -> None:
+    search(played_on, examples=80)
+    assert played_on.tally.examples >= 80
+    assert played_on.tally.events > 1000
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_no_life_of_very_many_breaks_a_rule(played_on: Ground) -> None:
+    search(played_on, examples=2500)
+    assert played_on.tally.examples >= 2000
+
+
+def said(job: NewJob, status: ReportStatus = ReportStatus.RUNNING, worker: str = "w1") -> Report:
+    return Report(job_id=job.id, attempt=1, status=status, worker_id=worker, retryable=False)
+
+
+async def tell(stores: Stores, *reports: Report) -> Applied:
+    applied = await stores.reports.apply(reports)
+    assert {each.answer for each in applied.answers} == {Answer.ACCEPTED}
+    return applied
+
+
+async def test_two_claims_of_one_job_in_one_batch_are_both_refused_in_a_paused_lane(stores: Stores) -> None:
+    routing, job = RoutingStore(stores.database), new_job()
+    await stores.add(job)
+    await routing.pause(Priority.MEDIUM)
+    times = iter((0.0, 10.0))
+    reports = ReportStore(stores.database, Routing(routing, clock=lambda: next(times)))
+    answers = (await reports.apply([said(job), said(job, worker="w2")])).answers
+    assert [(each.answer, each.reason) for each in answers] == [(Answer.REFUSED, "queue_paused")] * 2
+    assert (await stores.get(job)).status == "pending"
+
+
+async def test_a_client_that_retries_what_is_not_followed_up_yet_costs_no_webhook(stores: Stores) -> None:
+    line = [new_job()]
+    for _ in range(LONG):
+        line.append(new_job(extras=Extras(parents=(line[-1].id,), callback_url=HOOK)))
+    await stores.submissions.accept([Submission(tuple(line))])
+    await tell(stores, said(line[0]), said(line[0], ReportStatus.FAILED))
+    [left] = await stores.database.fetch("SELECT job_id FROM follow_ups")
+    webhooks = (
+        "SELECT count(*) AS n FROM dependencies d JOIN jobs w ON w.id = d.child_id WHERE w.type = 'distriqueue.webhook'"
+    )
+    before = (await stores.database.fetch(f"{webhooks} AND d.parent_id = $1", left["job_id"]))[0]["n"]
+    assert before == 1
+    await stores.jobs.retry(left["job_id"])
+    await stores.jobs.cancel(left["job_id"])
+    assert (await stores.database.fetch(f"{webhooks} AND d.parent_id = $1", left["job_id"]))[0]["n"] == 2
