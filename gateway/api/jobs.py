@@ -32,7 +32,11 @@ TIMELINE: Final = 1_000
 
 @router.get("", summary="List jobs", response_model=views.JobPage)
 async def list_jobs(query: Annotated[JobListQuery, Query()], parts: PartsOf) -> Response:
-    """Newest first. Large payloads and results are left out here (null); read the job itself for them."""
+    """Newest first. Large payloads and results are left out here (null); read the job itself for them.
+
+    For several filters at once, and for `q`, ten thousand jobs are looked at a page: one may be short, or empty, and
+    have a `nextCursor` all the same. There are no more when it is null.
+    """
     where = query.filter()
     after = None if query.cursor is None else read_cursor(query.cursor)
     offset = 0 if after else query.offset()
