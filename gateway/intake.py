@@ -16,6 +16,8 @@ from gateway.group_commit import GroupCommit
 from gateway.publisher import Publisher
 
 MAX_BATCH: Final = 1_000
+MAX_LOOKED_AT: Final = 250
+"""Each may lock a key in Postgres, whose table of locks is shared by all."""
 TRY_AGAIN_S: Final = 2.0
 """How long a commit whose answer was lost is tried again, before its submitters get a 503."""
 
@@ -37,7 +39,7 @@ class Intake:
             self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH
         )
         self.looked_at: GroupCommit[Submission, Accepted] = GroupCommit(
-            self._look_and_commit, name="intake_with_a_look", max_waiting=max_waiting, max_batch=MAX_BATCH
+            self._look_and_commit, name="intake_with_a_look", max_waiting=max_waiting, max_batch=MAX_LOOKED_AT
         )
 
     async def submit(self, submission: Submission) -> Accepted:

@@ -332,3 +332,13 @@ async def test_another_gateway_hears_of_a_limit_within_a_second(database_url: st
             assert begun < 1.5
             answer = await second.report((await second.submit())["id"], "running")
         assert answer["reason"] == "rate_limited"
+
+
+async def test_a_confirmation_that_comes_after_the_refusal_changes_nothing(stores: Stores, limits: LimitStore) -> None:
+    """The broker has the dispatch no more: marked `queued`, the job would wait for the reconciler."""
+    await limits.put("calculate", permits=1, per_s=HOUR_S)
+    jobs = [new_job(), new_job()]
+    await stores.add(*jobs)
+    await told(reports_of(stores.database), *jobs)
+    assert await stores.jobs.mark_queued([job.dispatch() for job in jobs]) == 0
+    assert (await stores.get(jobs[1])).status == "pending"

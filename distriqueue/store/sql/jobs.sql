@@ -26,6 +26,7 @@ SELECT id, created_at, status FROM jobs WHERE id = ANY ($1::uuid[])
 UPDATE jobs j SET status = 'queued', queued_at = now()
   FROM unnest($1::uuid[], $2::int[]) AS r(id, attempt)
  WHERE j.id = r.id AND j.attempt = r.attempt AND j.status || '' = 'pending'
+   AND (j.rate_slot IS NULL OR j.rate_slot <= now())  -- else its rate limit has put it back since: the broker has it no more
 RETURNING j.id
 
 -- name: cancel
