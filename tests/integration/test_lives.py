@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from distriqueue.core.errors import Conflict, InvalidRequest
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import Answer, Report, ReportStatus
 from distriqueue.store.jobs import Extras, NewJob
 from distriqueue.store.reports import Applied, ReportStore
 from distriqueue.store.routing import Routing, RoutingStore
-from distriqueue.store.submissions import Submission
+from distriqueue.store.submissions import Accepted, Submission
 from tests.integration.conftest import Stores, new_job
 from tests.integration.lives.ground import Ground, ground
 from tests.integration.lives.machine import LONG, search
@@ -46,6 +47,12 @@ async def tell(stores: Stores, *reports: Report) -> Applied:
     return applied
 
 
+def unique(key: str = "u", *, existing: bool = True, parents: tuple[NewJob, ...] = ()) -> NewJob:
+    conflict = "return_existing" if existing else "reject"
+    extras = Extras(unique_key=key, on_conflict=conflict, parents=tuple(parent.id for parent in parents))  # type: ignore[arg-type]
+    return new_job(extras=extras)
+
+
 async def test_two_claims_of_one_job_in_one_batch_are_both_refused_in_a_paused_lane(stores: Stores) -> None:
     routing, job = RoutingStore(stores.database), new_job()
     await stores.add(job)
@@ -72,3 +79,39 @@ async def test_a_client_that_retries_what_is_not_followed_up_yet_costs_no_webhoo
     await stores.jobs.retry(left["job_id"])
     await stores.jobs.cancel(left["job_id"])
     assert (await stores.database.fetch(f"{webhooks} AND d.parent_id = $1", left["job_id"]))[0]["n"] == 2
+
+
+async def test_requests_of_one_commit_wait_for_each_others_unique_keys(stores: Stores) -> None:
+    first, refused, same = unique(), unique(existing=False), unique()
+    child = new_job(extras=Extras(parents=(same.id,)))
+    commit = await stores.submissions.accept([Submission(each) for each in ((first,), (refused,), (same, child))])
+    stored, conflict, instead = commit.answers
+    assert isinstance(stored, Accepted)
+    assert isinstance(conflict, Conflict)
+    assert isinstance(instead, Accepted)
+    assert [(each.id, each.status) for each in instead.jobs] == [(first.id, "pending"), (child.id, "blocked")]
+    assert (await tell(stores, said(first), said(first, ReportStatus.COMPLETED))).ready[0].job_id == child.id
+
+
+async def test_a_refused_request_takes_no_unique_key_from_others(stores: Stores) -> None:
+    orphan, same, other = unique(parents=(new_job(),)), unique(), unique(existing=False)
+    commit = await stores.submissions.accept([Submission((each,)) for each in (orphan, same, other)])
+    assert isinstance(commit.answers[0], InvalidRequest)
+    assert isinstance(commit.answers[1], Accepted)
+    assert commit.answers[1].jobs[0].id == same.id
+    assert isinstance(commit.answers[2], Conflict)
+
+
+async def test_two_parents_that_are_one_job_are_waited_for_once(stores: Stores) -> None:
+    parent, same = unique(), unique()
+    child = new_job(extras=Extras(parents=(parent.id, same.id)))
+    [answer] = (await stores.submissions.accept([Submission((parent, same, child))])).answers
+    assert isinstance(answer, Accepted)
+    assert (await tell(stores, said(parent), said(parent, ReportStatus.COMPLETED))).ready[0].job_id == child.id
+
+
+async def test_a_job_that_would_wait_for_itself_under_another_id_is_refused(stores: Stores) -> None:
+    same = unique()
+    [answer] = (await stores.submissions.accept([Submission((unique(parents=(same,)), same))])).answers
+    assert isinstance(answer, InvalidRequest)
+    assert answer.errors[0]["field"] == "dependsOn"

@@ -57,9 +57,8 @@ def _answered(ledger: Ledger, report: Report, answer: Answer, over: set[Attempt]
     elif report.attempt not in life.outcomes:
         must(answer is not Answer.ACCEPTED, what)
     elif (said := life.outcomes[report.attempt]) is not None:
-        forgiven = (
-            report.status is ReportStatus.CANCELLED
-        )  # accepted of an attempt that failed, once its job is cancelled
+        # Forgiven: `cancelled` is accepted of an attempt that failed, once its job was cancelled while it waited.
+        forgiven = mine and report.status is ReportStatus.CANCELLED and answer is Answer.ACCEPTED
         must(forgiven or (answer is Answer.ACCEPTED) == (mine and said is report.status), what)
 
 
@@ -78,6 +77,7 @@ def _heard(ledger: Ledger, before: Mapping[UUID, Any], step: Step) -> None:
     for (id_, n), reports in ends.items():
         life, row = ledger.lives[id_], before[id_]
         must(n in life.outcomes, f"{id_}: an end of attempt {n} was not heard")
+        must(life.went[n] in TERMINAL or not row["cancel_requested"], f"{id_}: goes on after its cancel")
         if len(reports) == 1 and reports[0].status in (ReportStatus.FAILED, ReportStatus.TIMEOUT):
             again = reports[0].retryable and row["failures"] < row["max_retries"] and not row["cancel_requested"]
             must((life.went[n] is Status.RETRYING) == again, f"{id_}: after attempt {n} it was {life.went[n]}")
@@ -87,11 +87,9 @@ def _handed_out(ledger: Ledger, changed: Mapping[UUID, Status], step: Step) -> N
     """What became pending is dispatched at once, as it is."""
     for id_, attempt in step.ready:
         row = ledger.rows[id_]
-        forgiven = row["is_stopped"]  # what is released into a batch that has stopped
-        must(
-            forgiven or (row["status"], row["attempt"]) == ("pending", attempt),
-            f"{id_}: is sent out, and is {row['status']}",
-        )
+        # Forgiven: what is released is sent out although its batch stops in the same transaction.
+        is_right = row["is_stopped"] or (row["status"], row["attempt"]) == ("pending", attempt)
+        must(is_right, f"{id_}: is sent out, and is {row['status']}")
     given = {id_ for id_, _ in step.ready}
     for id_, was in changed.items():
         row = ledger.rows[id_]
@@ -109,6 +107,10 @@ def _faults(ledger: Ledger) -> Iterator[str]:
             yield f"{id_}: is blocked, and waits for nothing"
         if row["failures"] > row["max_retries"] + 1 or row["losses"] > MAX_LOSSES:
             yield f"{id_}: has failed {row['failures']} times and was lost {row['losses']} times"
+        # Forgiven: it goes on after its release.
+        may_go_on = life.retried or ReportStatus.RELEASED in life.outcomes.values()
+        if row["is_stopped"] and status not in TERMINAL | {Status.RUNNING} and not may_go_on:
+            yield f"{id_}: is {status} in a batch that has stopped"
 
 
 def _faults_together(ledger: Ledger, seen: Seen) -> Iterator[str]:

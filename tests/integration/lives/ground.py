@@ -34,7 +34,7 @@ TABLES: Final = "jobs, attempts, dependencies, follow_ups, batches, batch_webhoo
 JOBS: Final = """
     SELECT j.id, j.type, j.priority, j.status, j.attempt, j.failures, j.losses, j.max_retries, j.cancel_requested,
            j.worker_id, j.ready_at, j.concurrency_key, j.concurrency_limit, j.unique_key,
-           j.callback_url, j.waits_for,
+           j.callback_url, j.batch_id, j.waits_for,
            coalesce(j.expires_at <= now(), false) AS is_late, j.ready_at <= now() AS is_ready,
            coalesce(b.stopped, false) AS is_stopped, f.job_id IS NOT NULL AS is_left
       FROM jobs j LEFT JOIN batches b ON b.id = j.batch_id LEFT JOIN follow_ups f ON f.job_id = j.id
@@ -97,7 +97,7 @@ class Ground:
         return Seen(events, jobs, edges)
 
     async def batches(self) -> list[Any]:
-        """Return of each batch with jobs how many webhooks it has made, and how many it is to make."""
+        """Return of each batch with jobs of its own how many webhooks it has made, and how many it is to make."""
         return await self.database.fetch(
             "SELECT b.id, count(w.*) AS webhooks, (b.callback_url IS NOT NULL)::int AS wanted"
             "  FROM batches b LEFT JOIN batch_webhooks w ON w.batch_id = b.id"

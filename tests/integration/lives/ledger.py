@@ -90,6 +90,8 @@ class Ledger:
         self.allowance: dict[str, int] = {}
         """By limited type: how many jobs may start yet."""
         self._parents: dict[UUID, list[Any]] = {}
+        self._late: set[UUID] = set()
+        """What was to have started by the last look."""
         self._holders: defaultdict[str, set[UUID]] = defaultdict(set)
 
     def jobs(self, *statuses: Status) -> list[UUID]:
@@ -105,6 +107,7 @@ class Ledger:
     def read(self, seen: Seen, step: Step) -> dict[UUID, Status]:
         """Replay what is new, and refuse what the step does not explain; return what has changed, and what it was."""
         must(self.rows.keys() | step.accepted <= {row["id"] for row in seen.jobs}, "a job is lost")
+        self._late = {id_ for id_, row in self.rows.items() if row["is_late"]}
         self.rows = {row["id"]: row for row in seen.jobs}
         self._parents = defaultdict(list)
         for edge in seen.edges:
@@ -148,6 +151,7 @@ class Ledger:
         life.retried = life.retried or was in TERMINAL
         if status is Status.RUNNING:
             must(step.resting != row["priority"], f"{id_}: starts in a lane that rests")
+            must(id_ not in self._late or not step.alone, f"{id_}: starts too late")
             self._started(id_, row, life, event["worker_id"])
         if status in TERMINAL:
             life.ends += 1

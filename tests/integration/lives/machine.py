@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import ReportStatus
 from distriqueue.core.states import CLAIMABLE, TERMINAL, Status
-from distriqueue.store.jobs import Extras
+from distriqueue.store.jobs import Extras, NewBatch
 from distriqueue.store.submissions import Submission
 from tests.integration.conftest import new_job
 from tests.integration.lives import audit, moves
@@ -143,6 +143,19 @@ class Lives(RuleBasedStateMachine):
             )
             child = new_job(extras=Extras(parents=(UUID(int=id_.int),), run_anyway=anyway))
             self.player.play(self.player.accept([Submission((child,))]), ended, lag=lag)
+
+    @precondition(lambda self: self.asked < MAX_JOBS)
+    @rule(ends=st.tuples(st.sampled_from(moves.ENDS), st.sampled_from(moves.ENDS)), stop=st.booleans(), lag=moves.LAG)
+    def a_batch_ends(self, ends: tuple[ReportStatus, ReportStatus], stop: bool, lag: int) -> None:
+        """The last two jobs of a batch end in the same moment: one of them must see that all is over."""
+        self.asked += 2
+        batch = NewBatch(new_job().id, 2, stop_on_failure=stop, callback_url=HOOK)
+        pair = [new_job(batch_id=batch.id, max_retries=0) for _ in ends]
+        self.player.play(self.player.accept([Submission(tuple(pair), batch=batch)]))
+        claims = [report_of(job.id, 1, "w1") for job in pair if self.ledger.rows[job.id]["status"] == Status.PENDING]
+        self.player.play(self.player.tell(claims))
+        acts = [self.player.tell([report_of(job.id, 1, "w1", end)]) for job, end in zip(pair, ends, strict=True)]
+        self.player.play(*acts, lag=lag)
 
     @rule(lane=st.sampled_from(moves.PRIORITIES), move=moves.TELL_MANY)
     def pause_around(self, lane: Priority, move: Tell) -> None:

@@ -164,7 +164,7 @@ CANCEL: Final = st.builds(Cancel, PICKS)
 RETRY: Final = st.builds(Retry, PICKS, st.sampled_from((None, None, 0.01)))
 LEAD: Final = st.builds(
     Lead,
-    st.sampled_from(("promote", "expire", "lose", "overrun", "follow_up", "admit", "queued", "take_back")),
+    st.sampled_from(("promote", "expire", "lose", "overrun", "follow_up", "admit", "queued", "queued", "take_back")),
     PICKS,
     st.sampled_from((100, 100, 1)),
 )

@@ -103,19 +103,18 @@ class Player:
                 return self._cancel(picked(move.picks, known))
             case Retry():
                 ended = self.ledger.jobs(Status.FAILED, Status.TIMEOUT, Status.CANCELLED)
-                return self._retry(picked(move.picks, ended or known), move.per_s)
+                return self._retry(picked(move.picks, [*ended, *known]), move.per_s)
             case Lead():
                 return self.lead(move)
 
     async def accept(self, submissions: Sequence[Submission]) -> None:
         """A gateway stores jobs that need a look."""
-        submissions = _each_key_once(submissions)
         commit = await self.ground.submissions.accept(submissions)
         self._step.gave(commit.ready)
         for answer in commit.answers:
             if isinstance(answer, Accepted):
                 self._step.accepted |= {stored.id for stored in answer.jobs if stored.is_new}
-            elif not isinstance(answer, Conflict):
+            elif not isinstance(answer, Conflict) and "same uniqueKey" not in answer.message:
                 raise answer
 
     async def tell(self, reports: Sequence[Report]) -> None:
@@ -162,7 +161,7 @@ class Player:
             case "admit":
                 self._step.gave((await duties.admit("", limit=limit, epoch=EPOCH))[1])
             case "queued":
-                await self._queue(picked(move.picks, known), stale=limit == 1)
+                await self._queue(picked(move.picks, self.ledger.jobs(Status.PENDING) or known), stale=limit == 1)
             case "take_back":
                 later = datetime.now(UTC) + timedelta(hours=1)
                 self._step.gave(await duties.take_back(PRIORITIES, queued_before=later, limit=limit, epoch=EPOCH))
@@ -245,20 +244,6 @@ class Player:
         """Return what its worker says of a running job."""
         row = self.ledger.rows[id_]
         return report_of(id_, row["attempt"], row["worker_id"], status)
-
-
-def _each_key_once(submissions: Sequence[Submission]) -> list[Submission]:
-    # Jobs of one commit with the same unique key are a fault of the store's yet, when others wait for them.
-    seen: set[str | None] = {None}
-    once = []
-    for submission in submissions:
-        jobs = []
-        for job in submission.jobs:
-            extras = replace(job.extras, unique_key=None) if job.extras.unique_key in seen else job.extras
-            seen.add(extras.unique_key)
-            jobs.append(replace(job, extras=extras))
-        once.append(replace(submission, jobs=tuple(jobs)))
-    return once
 
 
 def picked(picks: Sequence[int], ids: Sequence[UUID]) -> list[UUID]:
