@@ -81,6 +81,7 @@ def _heard(ledger: Ledger, before: Mapping[UUID, Any], step: Step) -> None:
         if len(reports) == 1 and reports[0].status in (ReportStatus.FAILED, ReportStatus.TIMEOUT):
             again = reports[0].retryable and row["failures"] < row["max_retries"] and not row["cancel_requested"]
             must((life.went[n] is Status.RETRYING) == again, f"{id_}: after attempt {n} it was {life.went[n]}")
+            must(ledger.rows[id_]["failures"] == row["failures"] + 1, f"{id_}: attempt {n} is not counted as a failure")
 
 
 def _handed_out(ledger: Ledger, changed: Mapping[UUID, Status], step: Step) -> None:

@@ -100,7 +100,7 @@ class Player:
                 reports = [report for wish in move.wishes for report in self._reports(wish)]
                 return self.tell(reports) if reports else None
             case Cancel():
-                return self._cancel(picked(move.picks, known))
+                return self._cancel(picked(move.picks, [*self.ledger.jobs(Status.RUNNING), *known]))
             case Retry():
                 ended = self.ledger.jobs(Status.FAILED, Status.TIMEOUT, Status.CANCELLED)
                 return self._retry(picked(move.picks, [*ended, *known]), move.per_s)
