@@ -46,10 +46,10 @@ def _answered(ledger: Ledger, report: Report, answer: Answer, over: set[Attempt]
     """An answer says of an attempt what its history says."""
     what = f"{report.job_id}: {answer} is said to {report.status} of attempt {report.attempt} by {report.worker_id}"
     life = ledger.lives[report.job_id]
-    mine = life.workers.get(report.attempt) == report.worker_id
+    mine, attempt = life.workers.get(report.attempt) == report.worker_id, (report.job_id, report.attempt)
     if is_claim(report):
         if answer is Answer.ACCEPTED:
-            must(mine and (report.job_id, report.attempt) not in over, what)
+            must(mine and attempt not in over, what)
         elif alone:
             must(not mine or report.attempt in life.outcomes, what)
     elif report.status is ReportStatus.RUNNING:
@@ -57,9 +57,13 @@ def _answered(ledger: Ledger, report: Report, answer: Answer, over: set[Attempt]
     elif report.attempt not in life.outcomes:
         must(answer is not Answer.ACCEPTED, what)
     elif (said := life.outcomes[report.attempt]) is not None:
+        is_right = mine and said is report.status
         # Forgiven: `cancelled` is accepted of an attempt that failed, once its job was cancelled while it waited.
-        forgiven = mine and report.status is ReportStatus.CANCELLED and answer is Answer.ACCEPTED
-        must(forgiven or (answer is Answer.ACCEPTED) == (mine and said is report.status), what)
+        forgiven = mine and report.status is ReportStatus.CANCELLED
+        if answer is Answer.ACCEPTED:
+            must(is_right or forgiven, what)
+        elif alone or attempt in over:
+            must(not is_right, what)
 
 
 def _heard(ledger: Ledger, before: Mapping[UUID, Any], step: Step) -> None:
@@ -106,8 +110,9 @@ def _faults(ledger: Ledger) -> Iterator[str]:
             yield f"{id_}: its row contradicts its log"
         if status is Status.BLOCKED and row["waits_for"] == 0 and row["concurrency_key"] is None:
             yield f"{id_}: is blocked, and waits for nothing"
-        if row["failures"] > row["max_retries"] + 1 or row["losses"] > MAX_LOSSES:
-            yield f"{id_}: has failed {row['failures']} times and was lost {row['losses']} times"
+        most = row["failures"] > row["max_retries"] or row["losses"] >= MAX_LOSSES
+        if most and status not in TERMINAL:
+            yield f"{id_}: is {status}, having failed {row['failures']} times and been lost {row['losses']} times"
         # Forgiven: it goes on after its release.
         may_go_on = life.retried or ReportStatus.RELEASED in life.outcomes.values()
         if row["is_stopped"] and status not in TERMINAL | {Status.RUNNING} and not may_go_on:

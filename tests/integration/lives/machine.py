@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from distriqueue.core.job import Priority
+from distriqueue.core.job import MAX_LOSSES, Priority
 from distriqueue.core.messages import ReportStatus
 from distriqueue.core.states import CLAIMABLE, TERMINAL, Status
 from distriqueue.store.jobs import Extras, NewBatch
@@ -113,6 +113,16 @@ class Lives(RuleBasedStateMachine):
     def lead(self, move: Lead) -> None:
         """Time passes, and the leader does a duty."""
         self.player.do(move)
+
+    @rule(pick=PICK, times=st.integers(1, MAX_LOSSES + 1))
+    def lose_again_and_again(self, pick: int, times: int) -> None:
+        """A job's worker is lost whenever it runs."""
+        for id_ in picked([pick], self.ledger.jobs(*CLAIMABLE)):
+            for _ in range(times):
+                self.player.play(self.player.tell([report_of(id_, self.ledger.rows[id_]["attempt"], WORKERS[0])]))
+                self.player.play(self.player.lead(Lead("lose", (0,), 100)))
+                waiting = self.ledger.jobs(Status.SCHEDULED, Status.RETRYING)
+                self.player.play(self.player.lead(Lead("promote", tuple(range(len(waiting))), 100)))
 
     @rule(picks=PICKS)
     def time_passes(self, picks: tuple[int, ...]) -> None:
