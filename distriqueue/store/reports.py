@@ -14,9 +14,8 @@ from pydantic_core import from_json, to_json
 from distriqueue.core.messages import Answer, Dispatch, JobError, Parent, Report, ReportAnswer, ReportStatus
 from distriqueue.core.states import TERMINAL, Status
 from distriqueue.store.database import Database, again
-from distriqueue.store.followups import follow_up
+from distriqueue.store.followups import dispatches, follow_up
 from distriqueue.store.routing import Routes, Routing
-from distriqueue.store.rows import dispatch_of
 from distriqueue.store.statements import load
 
 SQL: Final = load("reports.sql")
@@ -60,7 +59,7 @@ class ReportStore:
         ends = [i for i in order if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
         accepted: set[int] = set()
         refused: dict[int, str] = {}
-        ready: list[Dispatch] = []
+        released: list[UUID] = []
         over: list[UUID] = []
         routes = await self._routing.fresh() if claims and self._routing is not None else None
         async with self._database.transaction() as connection:
@@ -78,9 +77,11 @@ class ReportStore:
             if releases:
                 rows = await connection.fetch(SQL["release"], *_keys([reports[i] for i in releases]))
                 accepted.update(releases[row["n"] - 1] for row in rows)
-                ready += [dispatch_of(row) for row in rows if row["status"] == "pending"]
-                over += [row["id"] for row in rows if row["followed"] and row["status"] != "pending"]
-            ready += await follow_up(connection, over)
+                released = [row["id"] for row in rows]
+                over += [row["id"] for row in rows if row["followed"]]
+            ready = await follow_up(connection, over)
+            # After that: a batch that has stopped lets none of its jobs start again.
+            ready += await dispatches(connection, released)
             left = [i for i in range(len(reports)) if i not in accepted and i not in refused]
             judged: dict[int, Any] = {}
             if left:
@@ -184,7 +185,7 @@ def judge(report: Report, now: Any) -> ReportAnswer:
         if mine and status == "running":
             return _answer(report, Answer.ACCEPTED)  # the first answer was lost
         return _answer(report, Answer.REFUSED, _refusal(status, same_attempt=same_attempt, expired=now["expired"]))
-    if mine and status == report.status.value:
+    if mine and status == report.status.value and now["outcome"] is None:
         return _answer(report, Answer.ACCEPTED)
     if now["ended_on"] == report.worker_id and now["outcome"] == report.status.value:
         return _answer(report, Answer.ACCEPTED)

@@ -7,7 +7,7 @@ import pytest
 from distriqueue.core.errors import Conflict, InvalidRequest
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import Answer, Report, ReportStatus
-from distriqueue.store.jobs import Extras, NewJob
+from distriqueue.store.jobs import Extras, NewBatch, NewJob
 from distriqueue.store.reports import Applied, ReportStore
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.submissions import Accepted, Submission
@@ -79,6 +79,17 @@ async def test_a_client_that_retries_what_is_not_followed_up_yet_costs_no_webhoo
     await stores.jobs.retry(left["job_id"])
     await stores.jobs.cancel(left["job_id"])
     assert (await stores.database.fetch(f"{webhooks} AND d.parent_id = $1", left["job_id"]))[0]["n"] == 2
+
+
+async def test_what_is_released_does_not_start_again_once_its_batch_has_stopped(stores: Stores) -> None:
+    batch = NewBatch(new_job().id, 3, stop_on_failure=True)
+    failing, early, late = (new_job(batch_id=batch.id) for _ in range(3))
+    await stores.submissions.accept([Submission((failing, early, late), batch=batch)])
+    await tell(stores, said(failing), said(early), said(late))
+    applied = await tell(stores, said(early, ReportStatus.RELEASED), said(failing, ReportStatus.FAILED))
+    assert applied.ready == []
+    assert (await tell(stores, said(late, ReportStatus.RELEASED))).ready == []
+    assert [(await stores.get(job)).status for job in (early, late)] == ["cancelled", "cancelled"]
 
 
 async def test_requests_of_one_commit_wait_for_each_others_unique_keys(stores: Stores) -> None:

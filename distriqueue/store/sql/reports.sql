@@ -80,13 +80,12 @@ WITH released AS (
       FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
       JOIN jobs before ON before.id = r.job_id
      WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
-    RETURNING r.n, r.worker_id, r.attempt AS released_attempt, before.started_at AS ran_from,
-              j.id, j.attempt, j.status, j.type, j.priority, j.payload, j.execution_timeout_s, j.followed
+    RETURNING r.n, r.worker_id, r.attempt AS released_attempt, before.started_at AS ran_from, j.id, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome)
     SELECT id, released_attempt, worker_id, ran_from, 'released' FROM released
 )
-SELECT n, id, attempt, status, type, priority, payload, execution_timeout_s, followed FROM released
+SELECT n, id, followed FROM released
 
 -- name: judge
 -- For what matched no row above: where the job is now, and how this very attempt ended before.

@@ -58,10 +58,8 @@ def _answered(ledger: Ledger, report: Report, answer: Answer, over: set[Attempt]
         must(answer is not Answer.ACCEPTED, what)
     elif (said := life.outcomes[report.attempt]) is not None:
         is_right = mine and said is report.status
-        # Forgiven: `cancelled` is accepted of an attempt that failed, once its job was cancelled while it waited.
-        forgiven = mine and report.status is ReportStatus.CANCELLED
         if answer is Answer.ACCEPTED:
-            must(is_right or forgiven, what)
+            must(is_right, what)
         elif alone or attempt in over:
             must(not is_right, what)
 
@@ -92,9 +90,7 @@ def _handed_out(ledger: Ledger, changed: Mapping[UUID, Status], step: Step) -> N
     """What became pending is dispatched at once, as it is."""
     for id_, attempt in step.ready:
         row = ledger.rows[id_]
-        # Forgiven: what is released is sent out although its batch stops in the same transaction.
-        is_right = row["is_stopped"] or (row["status"], row["attempt"]) == ("pending", attempt)
-        must(is_right, f"{id_}: is sent out, and is {row['status']}")
+        must((row["status"], row["attempt"]) == ("pending", attempt), f"{id_}: is sent out, and is {row['status']}")
     given = {id_ for id_, _ in step.ready}
     for id_, was in changed.items():
         row = ledger.rows[id_]
@@ -113,9 +109,7 @@ def _faults(ledger: Ledger) -> Iterator[str]:
         most = row["failures"] > row["max_retries"] or row["losses"] >= MAX_LOSSES
         if most and status not in TERMINAL:
             yield f"{id_}: is {status}, having failed {row['failures']} times and been lost {row['losses']} times"
-        # Forgiven: it goes on after its release.
-        may_go_on = life.retried or ReportStatus.RELEASED in life.outcomes.values()
-        if row["is_stopped"] and status not in TERMINAL | {Status.RUNNING} and not may_go_on:
+        if row["is_stopped"] and status not in TERMINAL | {Status.RUNNING} and not life.retried:
             yield f"{id_}: is {status} in a batch that has stopped"
 
 
