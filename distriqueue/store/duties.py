@@ -152,10 +152,7 @@ class DutyStore:
         """Go on with what follow_up has left over."""
         async with self._database.transaction(epoch=epoch) as connection:
             rows = await connection.fetch(SQL["left_over"], limit)
-            ready = await follow_up(connection, [row["job_id"] for row in rows if row["whole"]])
-            ready += await follow_up(
-                connection, [row["job_id"] for row in rows if not row["whole"]], children_only=True
-            )
+            ready = await follow_up(connection, [row["job_id"] for row in rows], children_only=True)
         return Promoted(len(rows), ready)
 
     async def admit(self, after: str, *, limit: int, epoch: int) -> tuple[str | None, list[Dispatch]]:

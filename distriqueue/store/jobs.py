@@ -1,6 +1,6 @@
 """Jobs coming in, being dispatched, cancelled and retried by clients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -225,6 +225,24 @@ def columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
         [_text_array(job.tags) for job in jobs],
         [job.metadata_json for job in jobs],
         [job.payload_json for job in jobs],
+    )
+
+
+def extra_columns(
+    jobs: Sequence[NewJob], parents: Mapping[JobId, Sequence[UUID]], is_followed: Callable[[NewJob], bool]
+) -> tuple[list[Any], ...]:
+    """Return the columns that few jobs have, as `insert_with_extras` takes them behind the others."""
+    extras = [job.extras for job in jobs]
+    return (
+        [each.retry_policy_json for each in extras],
+        [each.expires_at for each in extras],
+        [each.queue_timeout_s for each in extras],
+        [each.unique_key for each in extras],
+        [each.concurrency_key for each in extras],
+        [each.concurrency_limit for each in extras],
+        [each.callback_url for each in extras],
+        [len(parents[job.id]) for job in jobs],
+        [is_followed(job) for job in jobs],
     )
 
 

@@ -5,7 +5,7 @@ shows when a row that was free is not inserted: the whole transaction is then ru
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
@@ -15,14 +15,13 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from distriqueue.core.errors import Conflict, DistriQueueError, InvalidRequest, StoreUnavailable
-from distriqueue.core.job import JobId
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.states import Status
 from distriqueue.store import idempotency
 from distriqueue.store.database import Database, again
 from distriqueue.store.followups import admit, follow_up
 from distriqueue.store.idempotency import IdempotencyKey
-from distriqueue.store.jobs import NO_EXTRAS, NewBatch, NewJob, Stored, columns, insert_batches
+from distriqueue.store.jobs import NO_EXTRAS, NewBatch, NewJob, Stored, columns, extra_columns, insert_batches
 from distriqueue.store.jobs import SQL as JOBS
 from distriqueue.store.statements import load
 
@@ -303,7 +302,7 @@ async def _store(connection: Any, look: _Look, parents: dict[UUID, bool]) -> tup
     rows = await connection.fetch(
         SQL["insert_with_extras"],
         *columns(jobs),
-        *_extra_columns(jobs, lines, lambda job: job.id in followed or job.batch_id in in_followed_batch),
+        *extra_columns(jobs, lines, lambda job: job.id in followed or job.batch_id in in_followed_batch),
     )
     if len(rows) < len(jobs):
         raise _Raced
@@ -328,23 +327,6 @@ async def _keep_idempotency_keys(connection: Any, look: _Look) -> None:
         if (key := submission.idempotency) is not None and isinstance(answer, Accepted) and not answer.replayed
     ]
     await idempotency.keep(connection, kept)
-
-
-def _extra_columns(
-    jobs: Sequence[NewJob], lines: Mapping[JobId, Sequence[UUID]], is_followed: Callable[[NewJob], bool]
-) -> tuple[list[Any], ...]:
-    extras = [job.extras for job in jobs]
-    return (
-        [each.retry_policy_json for each in extras],
-        [each.expires_at for each in extras],
-        [each.queue_timeout_s for each in extras],
-        [each.unique_key for each in extras],
-        [each.concurrency_key for each in extras],
-        [each.concurrency_limit for each in extras],
-        [each.callback_url for each in extras],
-        [len(lines[job.id]) for job in jobs],
-        [is_followed(job) for job in jobs],
-    )
 
 
 def _written(answer: Accepted) -> str:

@@ -455,7 +455,7 @@ async def test_a_parent_stays_until_its_children_are_over(stores: Stores) -> Non
 
 async def test_a_job_stays_while_something_is_to_follow_from_its_end(leader: Leader) -> None:
     await old_jobs(leader, 2)
-    [row] = await leader.database.fetch("INSERT INTO follow_ups SELECT id, true FROM jobs LIMIT 1 RETURNING job_id")
+    [row] = await leader.database.fetch("INSERT INTO follow_ups SELECT id FROM jobs LIMIT 1 RETURNING job_id")
     duty = retention_on(leader.database)
     assert await run_out(duty, leader.epoch) == 1
     assert await stored(leader) == {str(row["job_id"])}

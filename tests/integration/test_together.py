@@ -162,6 +162,17 @@ async def test_a_batch_that_stops_on_failure_cancels_what_has_not_started(stores
     assert webhook.payload["body"]["data"]["byStatus"] == {"failed": 1, "completed": 1, "cancelled": 1}
 
 
+async def test_a_retry_lets_a_stopped_batch_go_on(stores: Stores) -> None:
+    batch = NewBatch(new_job().id, 3, stop_on_failure=True)
+    jobs = [new_job(batch_id=batch.id) for _ in range(3)]
+    await accept(stores, *jobs, batch=batch)
+    assert await stores.report(jobs[1], "running") == (Answer.ACCEPTED, None)
+    await run(stores, jobs[0], "failed")
+    await stores.jobs.retry_many([jobs[0].id, jobs[2].id])
+    await stores.report(jobs[1], "completed")
+    assert await statuses(stores, jobs) == ["pending", "completed", "pending"]
+
+
 async def test_a_job_with_a_callback_makes_one_webhook_when_it_is_over(stores: Stores) -> None:
     job = new_job(extras=Extras(callback_url="https://example.org/hook"))
     await accept(stores, job)

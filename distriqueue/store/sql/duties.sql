@@ -129,7 +129,7 @@ SELECT CAST(extract(epoch FROM min(expires_at) - now()) AS float8) AS in_s
 -- name: left_over
 DELETE FROM follow_ups
  WHERE job_id IN (SELECT job_id FROM follow_ups ORDER BY job_id LIMIT $1 FOR UPDATE SKIP LOCKED)
-RETURNING job_id, whole
+RETURNING job_id
 
 -- name: keys_in_line
 -- Keys that someone waits for a slot of, from $1 on: the next one by the index, again and again.

@@ -59,12 +59,15 @@ WITH chosen AS (
            expires_at = NULL, rate_slot = NULL, fingerprint = NULL
       FROM chosen JOIN jobs before ON before.id = chosen.id
      WHERE j.id = chosen.id AND j.status || '' IN ('failed', 'timeout', 'cancelled')
-    RETURNING j.id, j.attempt, j.status, j.concurrency_key, j.waits_for, before.attempt AS ended_attempt,
+    RETURNING j.id, j.attempt, j.status, j.concurrency_key, j.batch_id, before.attempt AS ended_attempt,
               before.worker_id, before.started_at, before.finished_at, before.status AS outcome, before.error
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, finished_at, outcome, error)
     SELECT id, ended_attempt, worker_id, started_at, finished_at, outcome, error
       FROM retried WHERE started_at IS NOT NULL
         ON CONFLICT (job_id, attempt) DO NOTHING  -- cancelled while it waited for its retry: that attempt is there already
+), resumed AS (
+    -- A batch that has stopped at a failure would cancel them again at its next end: who retries lets it go on.
+    UPDATE batches b SET stopped = false WHERE b.stopped AND b.id IN (SELECT batch_id FROM retried)
 )
 SELECT id, status, concurrency_key FROM retried

@@ -263,12 +263,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- What follow_up left for later, because there was much of it: the follower does it.
+-- Jobs whose children follow_up left for later, because there were many: the follower goes on with them.
 CREATE TABLE follow_ups (
-    job_id uuid PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
-    whole  boolean NOT NULL
+    job_id uuid PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE
 );
-COMMENT ON COLUMN follow_ups.whole IS 'false: all but its children was done';
 
 -- A webhook is a job like any other. Its id, and with it the receiver's key against duplicates, is one per end.
 CREATE FUNCTION call_back(url text, lane text, event text, data json) RETURNS uuid LANGUAGE sql VOLATILE AS $$
@@ -380,7 +378,7 @@ BEGIN
         END IF;
         IF rounds > MAX_ROUNDS THEN
             -- Only the children can wait: by then a client may have made the job run again, and its end would be forgotten.
-            INSERT INTO follow_ups (job_id, whole) SELECT id, false FROM unnest(this) AS id ON CONFLICT (job_id) DO NOTHING;
+            INSERT INTO follow_ups (job_id) SELECT id FROM unnest(this) AS id ON CONFLICT (job_id) DO NOTHING;
             this := next;  -- what batches have cancelled, which ends here, for each stops once
             CONTINUE;
         END IF;
@@ -432,7 +430,7 @@ BEGIN
             END IF;
         END LOOP;
         IF edges >= MAX_EDGES THEN
-            INSERT INTO follow_ups (job_id, whole) SELECT id, false FROM unnest(this) AS id ON CONFLICT (job_id) DO NOTHING;
+            INSERT INTO follow_ups (job_id) SELECT id FROM unnest(this) AS id ON CONFLICT (job_id) DO NOTHING;
         END IF;
         this := next;
     END LOOP;
