@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -181,20 +182,27 @@ async def test_a_job_that_changes_while_its_page_is_read_is_left_out(
 async def test_ctrl_c_leaves_no_half_file_and_the_earlier_one(many: str, tmp_path: Path) -> None:
     file = tmp_path / "all"
     file.write_text("from before")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "distriqueue.cli", "export", "--output", str(file)),
-        env=private_env(DISTRIQUEUE_DATABASE_URL=many),
-        stderr=asyncio.subprocess.PIPE,
-    )
+    connection = await asyncpg.connect(many)
     try:
-        await until(lambda: any(part.stat().st_size for part in tmp_path.glob(".all.*.part")))
-        process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
-            _, errors = await process.communicate()
+        await connection.execute(
+            "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"
+        )  # the export waits until it is told to end
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "distriqueue.cli", "export", "--output", str(file)),
+            env=private_env(DISTRIQUEUE_DATABASE_URL=many),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            await until(lambda: len(names(tmp_path)) == 2)
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(20):
+                _, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await connection.close()
     assert process.returncode in (1, 130)
     assert b"Traceback" not in errors
     assert names(tmp_path) == ["all"]
