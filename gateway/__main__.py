@@ -9,7 +9,7 @@ from distriqueue.core.errors import BadSetting
 from distriqueue.lifecycle import listen, serve, stop_signal
 from distriqueue.settings import BrokerSettings, GatewaySettings, LogSettings, StoreSettings
 from distriqueue.telemetry import configure_logging, get_logger
-from gateway.app import build_app, open_parts, run_parts
+from gateway.app import build, open_parts, run_parts
 from gateway.hub import Hub
 
 log = get_logger("gateway")
@@ -25,7 +25,7 @@ async def main() -> None:
             group.create_task(run_parts(parts, served))
             group.create_task(_close_streams(parts.hub, stop))
             log.info("gateway_serving", host=settings.gateway_host, port=bound.getsockname()[1])
-            await serve(build_app(parts), bound, stop=stop)
+            await serve(build(parts), bound, stop=stop)
             served.set()
     log.info("gateway_stopped")
 

@@ -1,7 +1,6 @@
 """The gateway's composition root."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -9,15 +8,14 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from distriqueue import __version__, broker
 from distriqueue.access.gate import Gate
 from distriqueue.access.keyring import Keyring
 from distriqueue.access.start import require_keys
-from distriqueue.core.errors import DistriQueueError, StoreUnavailable
-from distriqueue.core.retry import backoff_s
-from distriqueue.lifecycle import first_of, is_loopback, run_every, wait_for
+from distriqueue.core.errors import DistriQueueError
+from distriqueue.lifecycle import is_loopback, run_every
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
 from distriqueue.store.access import AccessStore, AuditStore
 from distriqueue.store.batches import BatchReader
@@ -58,6 +56,7 @@ from gateway.api import (
     webhooks,
     workers,
 )
+from gateway.api.lean import LeanFirst
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
 from gateway.depths import Depths
@@ -69,7 +68,7 @@ from gateway.reports import Reports
 
 log = get_logger("gateway")
 
-CHANNEL: Final = "distriqueue_events"
+PREFIX: Final = "/api"
 API: Final = (
     submit,
     status,
@@ -88,8 +87,15 @@ API: Final = (
 )
 
 
+def build(parts: Parts) -> ASGIApp:
+    """Return what is served: the gate, behind it the lean routes, behind those the app."""
+    app = build_app(parts)
+    lean = LeanFirst(app, (module.router for module in API), prefix=PREFIX)
+    return Gate(lean, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
+
+
 def build_app(parts: Parts | None = None) -> FastAPI:
-    """Put the routes together behind the gate; without parts, for its documentation only."""
+    """Put the routes together; without parts, for their documentation only."""
     app = FastAPI(
         title="DistriQueue",
         version=__version__,
@@ -101,12 +107,10 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     app.state.parts = parts
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     problems.install(app)
-    if parts is not None:
-        app.add_middleware(Gate, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
     for module in API:
-        app.include_router(module.router, prefix="/api")
+        app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.root)
-    app.include_router(health.actuator, prefix="/api")
+    app.include_router(health.actuator, prefix=PREFIX)
     app.include_router(health.actuator, include_in_schema=False)
     documentation.install(app)
     return app
@@ -129,6 +133,7 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
         reader = JobReader(database)
         routing = Routing(RoutingStore(database))
         publisher = Publisher(connection, job_store, routing)
+        hub = Hub(EventTail(database), events)
         yield Parts(
             settings=settings,
             database=database,
@@ -150,9 +155,15 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             publisher=publisher,
             backlog=Backlog(statistics, most=settings.max_backlog),
             depths=Depths(connection),
-            intake=Intake(job_store, SubmissionStore(database), publisher, max_waiting=settings.intake_queue),
-            reports=Reports(ReportStore(database, routing), publisher),
-            hub=Hub(EventTail(database), events),
+            intake=Intake(
+                job_store,
+                SubmissionStore(database),
+                publisher,
+                max_waiting=settings.intake_queue,
+                committed=hub.committed,
+            ),
+            reports=Reports(ReportStore(database, routing), publisher, committed=hub.committed),
+            hub=hub,
             keyring=Keyring(keys, open_without_keys=settings.insecure or is_loopback(host)),
             audit=AuditStore(database),
         )
@@ -160,10 +171,9 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
 
 async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
     """Run the loops behind the routes until `stop`; then finish what was accepted."""
-    wake = asyncio.Event()
+    hub = parts.hub
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_every(hub_module.POLL_S, parts.hub.step, name="hub", stop=stop, wake=wake))
-        group.create_task(_listen(parts.database, wake, stop))
+        group.create_task(run_every(hub_module.POLL_S, hub.step, name="hub", stop=stop, wake=hub.wake))
         group.create_task(parts.keyring.run(stop))
         group.create_task(parts.backlog.run(stop))
         group.create_task(parts.depths.run(stop))
@@ -179,17 +189,3 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
 
 def _refusal(scope: Scope, error: DistriQueueError) -> Response:
     return problems.problem(Request(scope), error)
-
-
-async def _listen(database: Database, wake: asyncio.Event, stop: asyncio.Event) -> None:
-    failures = 0
-    while not stop.is_set():
-        try:
-            async with database.listening(CHANNEL, wake.set) as lost:
-                failures = 0
-                wake.set()
-                await first_of(lost, stop)
-        except StoreUnavailable as exc:
-            failures += 1
-            log.warning("listen_failed", failures=failures, error=str(exc))
-            await wait_for(stop, backoff_s(failures, random.SystemRandom()))

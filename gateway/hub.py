@@ -3,9 +3,13 @@
 One ring of encoded events serves all clients, each with a cursor of its own: memory does not grow with clients. A
 client that falls behind the ring is served from Postgres until it has caught up, a page at a time, as one that resumes
 with `Last-Event-ID` is; one that takes no bytes at all is dropped by the response's send timeout.
+
+What this gateway commits wakes the reader; the rest is found by looking, for a notification would make all commits wait
+for each other. While there are no clients nothing is read.
 """
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,8 +26,10 @@ READ: Final = 2_000
 CHUNK: Final = 500
 CATCHING_UP: Final = 4
 """Clients that read Postgres at once; others wait their turn."""
-POLL_S: Final = 1.0
-"""Notifications can be lost with their connection: look this often anyway."""
+POLL_S: Final = 0.05
+"""How often to look for what others commit."""
+LINGER_S: Final = 10.0
+"""So long after the last client the log is still followed, for the next one to begin at once."""
 BUSY_PAUSE_S: Final = 0.01
 """Under load, let events gather this long between two reads."""
 START_S: Final = 10.0
@@ -61,13 +67,22 @@ class Hub:
         self._dropped_seq = 0
         """Every event up to here has left the ring, or was before it."""
         self._news = asyncio.Event()
+        self.wake = asyncio.Event()
+        """Set when there may be something to read."""
         self._ready = asyncio.Event()
+        self._wanted_until_s = 0.0
         self._closed = False
         self._catching_up = asyncio.Semaphore(CATCHING_UP)
         self.clients = 0
 
     async def step(self) -> bool:
-        """Read once; True when there is more to read at once, or a gap to wait out."""
+        """Read once, if anybody wants it; True when there is more to read at once, or a gap to wait out."""
+        if not self.clients and time.monotonic() > self._wanted_until_s:
+            if self._tail.cursor is not None:
+                self._tail.forget()
+                self._ready.clear()
+                self._ring.clear()
+            return False
         events = await self._tail.read(READ)
         if self._tail.cursor is not None and not self._ready.is_set():
             self._dropped_seq = self._tail.cursor
@@ -82,6 +97,11 @@ class Hub:
             await asyncio.sleep(BUSY_PAUSE_S)
             return True
         return False
+
+    def committed(self) -> None:
+        """There are new events, by this gateway's own doing."""
+        if self.clients:
+            self.wake.set()
 
     def close(self) -> None:
         """End every client's stream."""
@@ -113,6 +133,7 @@ class Hub:
                     await news.wait()
         finally:
             self.clients -= 1
+            self._linger()
 
     async def _from_store(self, cursor: int, wanted: EventFilter) -> tuple[int, bytes]:
         until = self._dropped_seq
@@ -145,11 +166,17 @@ class Hub:
 
     async def ready(self) -> None:
         """Wait until the log's end is known; StoreUnavailable when that takes too long."""
+        self._linger()
+        if not self._ready.is_set():
+            self.wake.set()
         try:
             async with asyncio.timeout(START_S):
                 await self._ready.wait()
         except TimeoutError:
             raise StoreUnavailable("the event log cannot be read yet") from None
+
+    def _linger(self) -> None:
+        self._wanted_until_s = time.monotonic() + LINGER_S
 
     async def _resumable(self, last_event_id: int) -> bool:
         if last_event_id > self._cursor:

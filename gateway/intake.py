@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -29,11 +29,18 @@ class Intake:
     """
 
     def __init__(
-        self, store: JobStore, submissions: SubmissionStore, publisher: Publisher, *, max_waiting: int
+        self,
+        store: JobStore,
+        submissions: SubmissionStore,
+        publisher: Publisher,
+        *,
+        max_waiting: int,
+        committed: Callable[[], None],
     ) -> None:
         self._store = store
         self._submissions = submissions
         self._publisher = publisher
+        self._committed = committed
         self._rng = random.SystemRandom()
         self.plain: GroupCommit[Submission, Accepted] = GroupCommit(
             self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH
@@ -51,6 +58,7 @@ class Intake:
         jobs = [job for submission in submissions for job in submission.jobs]
         stored = await self._insert(jobs, [each.batch for each in submissions if each.batch is not None])
         failpoints.hit("gateway.after_commit")
+        self._committed()
         self._publisher.offer(job.dispatch() for job in jobs if stored[job.id].status is Status.PENDING)
         return [
             Accepted([stored[job.id] for job in each.jobs], None if each.batch is None else each.batch.id)
@@ -74,5 +82,6 @@ class Intake:
     async def _look_and_commit(self, submissions: list[Submission]) -> Sequence[Accepted | DistriQueueError]:
         commit = await self._submissions.accept(submissions)
         failpoints.hit("gateway.after_commit")
+        self._committed()
         self._publisher.offer(commit.ready)
         return commit.answers

@@ -1,6 +1,6 @@
 """Workers' reports on their way into Postgres."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from distriqueue import failpoints
@@ -17,9 +17,10 @@ MAX_WAITING: Final = 50_000
 class Reports:
     """Applies reports by group commit and answers each in its place."""
 
-    def __init__(self, store: ReportStore, publisher: Publisher) -> None:
+    def __init__(self, store: ReportStore, publisher: Publisher, *, committed: Callable[[], None]) -> None:
         self._store = store
         self._publisher = publisher
+        self._committed = committed
         self.commits: GroupCommit[Sequence[Report], list[ReportAnswer]] = GroupCommit(
             self._commit, name="reports", max_waiting=MAX_WAITING, max_batch=MAX_BATCH
         )
@@ -31,6 +32,7 @@ class Reports:
     async def _commit(self, units: list[Sequence[Report]]) -> Sequence[list[ReportAnswer] | DistriQueueError]:
         applied = await self._store.apply([report for unit in units for report in unit])
         failpoints.hit("gateway.after_apply")
+        self._committed()
         self._publisher.offer(applied.ready)
         answers = iter(applied.answers)
         return [[next(answers) for _ in unit] for unit in units]

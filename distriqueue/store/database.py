@@ -135,22 +135,6 @@ class Database:
             rows: list[Any] = await connection.fetch(statement, *arguments)
             return rows
 
-    @contextlib.asynccontextmanager
-    async def listening(self, channel: str, notify: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
-        """LISTEN on a connection of its own; yields an event that is set when the connection is lost."""
-        lost = asyncio.Event()
-        with translated():
-            connection = await asyncpg.connect(
-                self._url, timeout=self._timeout_s, server_settings={"application_name": f"listen:{channel}"}
-            )
-        try:
-            connection.add_termination_listener(lambda _connection: lost.set())
-            with translated():
-                await connection.add_listener(channel, lambda *_: notify())
-            yield lost
-        finally:
-            connection.terminate()
-
 
 async def again(run: Callable[[], Awaitable[T]], *, tries: int = 3) -> T:
     """Run a batch that several processes may collide on; transient collisions only, at most `tries` times."""

@@ -55,6 +55,10 @@ class EventTail:
         self.waits_for_gap = False
         """The last read stopped before a number whose transaction may still commit: read again soon."""
 
+    def forget(self) -> None:
+        """Leave the log: the next reads settle where it ends by then."""
+        self.cursor = self._barrier = None
+
     async def read(self, limit: int) -> list[Event]:
         """Return the next events, at most `limit`; the first calls settle where the log ends, and return none."""
         if self.cursor is None:

@@ -54,6 +54,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def answer(request: Request, error: Exception) -> Response:
+    """Return the answer to whatever a route has raised, outside of the app's own handling."""
+    if isinstance(error, DistriQueueError):
+        return problem(request, error)
+    if isinstance(error, ClientDisconnect):
+        return await _gone(request, error)
+    return await _unexpected(request, error)
+
+
 def problem(request: Request, error: DistriQueueError) -> Response:
     """Return the answer that an error of ours makes."""
     headers = {}

@@ -11,7 +11,7 @@ import httpx
 
 from distriqueue.lifecycle import listen, serve
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
-from gateway.app import build_app, open_parts, run_parts
+from gateway.app import build, open_parts, run_parts
 from gateway.parts import Parts
 
 
@@ -54,7 +54,7 @@ async def running_gateway(
         asyncio.TaskGroup() as group,
     ):
         group.create_task(run_parts(parts, stop))
-        group.create_task(serve(build_app(parts), bound, stop=stop))
+        group.create_task(serve(build(parts), bound, stop=stop))
         try:
             yield RunningGateway(url, parts, client)
         finally:

@@ -18,13 +18,17 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 SELECT seq FROM event_rollup FOR UPDATE
 
 -- name: roll_totals
--- Rows are written in the order of their keys: retention writes some of them too.
+-- Summed up by pairs of states first, for there are few of those. Rows are written in the order of their keys: retention
+-- writes some of them too.
 INSERT INTO job_totals AS t (hour, status, jobs)
 SELECT of.hour, change.status, sum(change.jobs)
-  FROM events e
- CROSS JOIN LATERAL (VALUES (e.status, 1), (e.was, -1)) AS change (status, jobs)
- CROSS JOIN LATERAL (VALUES (date_trunc('hour', e.created_at, 'UTC')), ('-infinity')) AS of (hour)
- WHERE e.seq > $1 AND e.seq <= $2 AND e.status IS DISTINCT FROM e.was AND change.status IS NOT NULL
+  FROM (SELECT date_bin('1 hour', created_at, 'epoch') AS hour, status, was, count(*) AS jobs
+          FROM events
+         WHERE seq > $1 AND seq <= $2 AND status IS DISTINCT FROM was
+         GROUP BY 1, 2, 3) AS step
+ CROSS JOIN LATERAL (VALUES (step.status, step.jobs), (step.was, -step.jobs)) AS change (status, jobs)
+ CROSS JOIN LATERAL (VALUES (step.hour), ('-infinity')) AS of (hour)
+ WHERE change.status IS NOT NULL
  GROUP BY of.hour, change.status
 HAVING sum(change.jobs) <> 0
  ORDER BY of.hour, change.status
@@ -33,19 +37,22 @@ HAVING sum(change.jobs) <> 0
 -- name: roll_counts
 INSERT INTO job_counts_hourly AS c
        (hour, type, priority, submitted, started, completed, failed, cancelled, retried, queue_ms, run_ms)
-SELECT of.hour, type, priority,
-       count(*) FILTER (WHERE was IS NULL),
-       count(*) FILTER (WHERE status = 'running'),
-       count(*) FILTER (WHERE status = 'completed'),
-       count(*) FILTER (WHERE status IN ('failed', 'timeout')),
-       count(*) FILTER (WHERE status = 'cancelled'),
-       count(*) FILTER (WHERE status = 'retrying'),
-       coalesce(sum(took_ms::float8) FILTER (WHERE status = 'running'), 0),
-       coalesce(sum(took_ms::float8) FILTER (WHERE status = 'completed'), 0)
-  FROM events
- CROSS JOIN LATERAL (VALUES (date_trunc('hour', at, 'UTC')), ('-infinity')) AS of (hour)
- WHERE seq > $1 AND seq <= $2 AND status IS DISTINCT FROM was
-   AND (was IS NULL OR status NOT IN ('pending', 'queued'))
+SELECT of.hour, type, priority, sum(submitted), sum(started), sum(completed), sum(failed), sum(cancelled), sum(retried),
+       sum(queue_ms), sum(run_ms)
+  FROM (SELECT date_bin('1 hour', at, 'epoch') AS hour, type, priority,
+               count(*) FILTER (WHERE was IS NULL) AS submitted,
+               count(*) FILTER (WHERE status = 'running') AS started,
+               count(*) FILTER (WHERE status = 'completed') AS completed,
+               count(*) FILTER (WHERE status IN ('failed', 'timeout')) AS failed,
+               count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+               count(*) FILTER (WHERE status = 'retrying') AS retried,
+               coalesce(sum(took_ms::float8) FILTER (WHERE status = 'running'), 0) AS queue_ms,
+               coalesce(sum(took_ms::float8) FILTER (WHERE status = 'completed'), 0) AS run_ms
+          FROM events
+         WHERE seq > $1 AND seq <= $2 AND status IS DISTINCT FROM was
+           AND (was IS NULL OR status NOT IN ('pending', 'queued'))
+         GROUP BY 1, 2, 3) AS kind
+ CROSS JOIN LATERAL (VALUES (kind.hour), ('-infinity')) AS of (hour)
  GROUP BY of.hour, type, priority
     ON CONFLICT (hour, type, priority) DO UPDATE
    SET submitted = c.submitted + excluded.submitted, started = c.started + excluded.started,
@@ -55,7 +62,7 @@ SELECT of.hour, type, priority,
 
 -- name: roll_workers
 INSERT INTO worker_counts_hourly AS c (hour, worker_id, started, completed, failed, queue_ms, run_ms)
-SELECT date_trunc('hour', at, 'UTC'), worker_id,
+SELECT date_bin('1 hour', at, 'epoch'), worker_id,
        count(*) FILTER (WHERE status = 'running'),
        count(*) FILTER (WHERE status = 'completed'),
        count(*) FILTER (WHERE status IN ('failed', 'timeout')),
