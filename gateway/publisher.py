@@ -1,4 +1,4 @@
-"""Sends dispatches to the broker as soon as their jobs are committed, and marks the confirmed ones `queued`.
+"""Sends dispatches to the broker as soon as their jobs are committed, and marks `queued` what then waits for a while.
 
 Best effort by design: what cannot be sent now stays `pending` in Postgres, and the leader's dispatcher sends it. So the
 queue here is bounded, and a broker that is down costs nothing but the try.
@@ -7,12 +7,14 @@ queue here is bounded, and a broker that is down costs nothing but the try.
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final
 
 from distriqueue import failpoints
 from distriqueue.core.errors import StoreUnavailable
 from distriqueue.core.messages import Dispatch
 from distriqueue.core.ports import Broker
+from distriqueue.lifecycle import wait_for
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.routing import Routing
 from distriqueue.telemetry import get_logger
@@ -22,6 +24,8 @@ log = get_logger("publisher")
 BATCH: Final = 500
 QUEUE: Final = 20_000
 LOOPS: Final = 2
+MARK_AFTER_S: Final = 0.25
+"""Most jobs have been claimed by then, and need no mark. The dispatcher gives a gateway four times as long."""
 
 
 class Publisher:
@@ -34,6 +38,10 @@ class Publisher:
         self._queue: deque[Dispatch] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
+        self._sent: deque[tuple[float, Dispatch]] = deque(maxlen=QUEUE)
+        """Confirmed by the broker, and when; what is pushed out is sent again by the dispatcher."""
+        self._confirmed = asyncio.Event()
+        self._all_sent = asyncio.Event()
         self.left_to_dispatcher = 0
         """Dispatches given up here since the start: the leader's dispatcher sends them."""
 
@@ -46,10 +54,12 @@ class Publisher:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Send until `stop`; then send what is queued."""
+        """Send until `stop`; then send and mark what is left."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(LOOPS):
-                group.create_task(self._run_one())
+            group.create_task(self._run_marks())
+            await asyncio.wait([group.create_task(self._run_one()) for _ in range(LOOPS)])
+            self._all_sent.set()
+            self._confirmed.set()
 
     def stop(self) -> None:
         """Let `run` return once the queue is empty."""
@@ -72,14 +82,37 @@ class Publisher:
         failpoints.hit("gateway.before_publish")
         confirmed = [dispatch for dispatch, held in zip(batch, await self._broker.publish(batch), strict=True) if held]
         self._leave(len(batch) - len(confirmed))
-        failpoints.hit("gateway.before_mark")
-        if not confirmed:
+        now = asyncio.get_running_loop().time()
+        self._sent.extend((now, dispatch) for dispatch in confirmed)
+        self._confirmed.set()
+
+    async def _run_marks(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await self._confirmed.wait()
+            while self._sent:
+                if (early_s := self._sent[0][0] + MARK_AFTER_S - now()) > 0:
+                    await wait_for(self._all_sent, early_s)
+                last_s = now() - MARK_AFTER_S
+                await self._mark([self._sent.popleft()[1] for _ in range(min(BATCH, self._due(last_s)))])
+            if self._all_sent.is_set():
+                return
+            self._confirmed.clear()
+
+    def _due(self, last_s: float) -> int:
+        if self._all_sent.is_set():
+            return len(self._sent)
+        return sum(1 for _ in takewhile(lambda sent: sent[0] <= last_s, self._sent))
+
+    async def _mark(self, batch: list[Dispatch]) -> None:
+        if not batch:
             return
+        failpoints.hit("gateway.before_mark")
         try:
-            await self._store.mark_queued(confirmed)
+            await self._store.mark_queued(batch)
         except StoreUnavailable as exc:
             # They stay `pending` although sent; sent again, the second dispatch of each is refused by its claim.
-            log.warning("mark_queued_failed", jobs=len(confirmed), error=str(exc))
+            log.warning("mark_queued_failed", jobs=len(batch), error=str(exc))
 
     def _leave(self, dispatches: int) -> None:
         if dispatches > 0:

@@ -120,12 +120,14 @@ class JobStore:
 
         Raises StoreUnavailable. Jobs with extras, or ids of their clients' choice, go through `SubmissionStore`.
         """
-        async with self._database.transaction() as connection:
-            if batches:
+        if batches:
+            async with self._database.transaction() as connection:
                 await insert_batches(connection, batches)
-            rows = await connection.fetch(SQL["insert"], *columns(jobs))
-            if len(rows) < len(jobs):
-                rows = await connection.fetch(SQL["stored"], [job.id for job in jobs])
+                rows = await connection.fetch(SQL["insert"], *columns(jobs))
+        else:
+            rows = await self._database.fetch(SQL["insert"], *columns(jobs))
+        if len(rows) < len(jobs):
+            rows = await self._database.fetch(SQL["stored"], [job.id for job in jobs])
         return {row["id"]: Stored(row["id"], row["created_at"], Status(row["status"])) for row in rows}
 
     async def mark_queued(self, sent: Sequence[Dispatch], *, epoch: int | None = None) -> int:

@@ -49,31 +49,56 @@ class ReportStore:
     async def _apply(self, reports: Sequence[Report]) -> Applied:
         order = sorted(range(len(reports)), key=lambda i: reports[i].job_id)
         claims = [i for i in order if is_claim(reports[i])]
+        ends = [i for i in order if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
+        routes = await self._routing.fresh() if claims and self._routing is not None else None
+        if routes is not None and not (routes.paused or routes.limited):
+            routes = None
+        answers = [_answer(report, Answer.ACCEPTED) for report in reports]
+        left = order
+        if routes is None and len(claims) + len(ends) == len(reports):
+            # Nearly always it is claims without parents, and ends that nothing follows from: one statement does.
+            rows = await self._database.fetch(SQL["take"], *_take_columns(reports, claims, ends), True)
+            accepted = {(claims if row["kind"] == "claim" else ends)[row["n"] - 1] for row in rows}
+            left = [i for i in order if i not in accepted]
+            if not left:
+                return Applied(answers, [])
+        rest = await self._apply_with_care([reports[i] for i in left], routes)
+        for i, answer in zip(left, rest.answers, strict=True):
+            answers[i] = answer
+        return Applied(answers, rest.ready)
+
+    async def _apply_with_care(self, reports: Sequence[Report], routes: Routes | None) -> Applied:
+        """Apply reports, sorted by their jobs' ids, with all that follows from them; and say why others count not."""
+        numbers = range(len(reports))
+        claims = [i for i in numbers if is_claim(reports[i])]
         newest = {
             reports[i].job_id: i
-            for i in order
+            for i in numbers
             if reports[i].status is ReportStatus.RUNNING and reports[i].progress is not None
         }
         progress = list(newest.values())
-        releases = [i for i in order if reports[i].status is ReportStatus.RELEASED]
-        ends = [i for i in order if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
+        releases = [i for i in numbers if reports[i].status is ReportStatus.RELEASED]
+        ends = [i for i in numbers if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
         accepted: set[int] = set()
         refused: dict[int, str] = {}
+        children: dict[UUID, int] = {}
         released: list[UUID] = []
         over: list[UUID] = []
-        routes = await self._routing.fresh() if claims and self._routing is not None else None
         async with self._database.transaction() as connection:
-            if routes is not None and (routes.paused or routes.limited):
+            if claims and routes is not None:
                 refused = await _hold_back(connection, reports, claims, routes)
                 claims = [i for i in claims if i not in refused]
-            children = await _claim(connection, reports, claims, accepted)
+            if claims or ends:
+                for row in await connection.fetch(SQL["take"], *_take_columns(reports, claims, ends), False):
+                    i = (claims if row["kind"] == "claim" else ends)[row["n"] - 1]
+                    accepted.add(i)
+                    if row["has_parents"]:
+                        children[reports[i].job_id] = i
+                    if row["followed"]:
+                        over.append(row["id"])
             if progress:
                 rows = await connection.fetch(SQL["progress"], *_progress_columns([reports[i] for i in progress]))
                 accepted.update(progress[row["n"] - 1] for row in rows)
-            if ends:
-                rows = await connection.fetch(SQL["finish"], *_end_columns([reports[i] for i in ends]))
-                accepted.update(ends[row["n"] - 1] for row in rows)
-                over += [row["id"] for row in rows if row["followed"]]
             if releases:
                 rows = await connection.fetch(SQL["release"], *_keys([reports[i] for i in releases]))
                 accepted.update(releases[row["n"] - 1] for row in rows)
@@ -82,7 +107,7 @@ class ReportStore:
             ready = await follow_up(connection, over)
             # After that: a batch that has stopped lets none of its jobs start again.
             ready += await dispatches(connection, released)
-            left = [i for i in range(len(reports)) if i not in accepted and i not in refused]
+            left = [i for i in numbers if i not in accepted and i not in refused]
             judged: dict[int, Any] = {}
             if left:
                 keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
@@ -118,20 +143,6 @@ async def _hold_back(
         rows = await connection.fetch(SQL["throttle"], ids, attempts)
         refused |= dict.fromkeys((left[row["n"] - 1] for row in rows), "rate_limited")
     return refused
-
-
-async def _claim(
-    connection: Any, reports: Sequence[Report], claims: Sequence[int], accepted: set[int]
-) -> dict[UUID, int]:
-    """Start what may start; return which of them have waited for parents."""
-    children: dict[UUID, int] = {}
-    rows = await connection.fetch(SQL["claim"], *_keys([reports[i] for i in claims])) if claims else []
-    for row in rows:
-        i = claims[row["n"] - 1]
-        accepted.add(i)
-        if row["has_parents"]:
-            children[reports[i].job_id] = i
-    return children
 
 
 async def _parents(connection: Any, children: Mapping[UUID, int]) -> dict[int, list[Parent]]:
@@ -216,14 +227,16 @@ def _progress_columns(reports: Sequence[Report]) -> tuple[list[Any], ...]:
     return (*_keys(reports), [r.progress for r in reports], [_clean(r.progress_message) for r in reports])
 
 
-def _end_columns(reports: Sequence[Report]) -> tuple[list[Any], ...]:
+def _take_columns(reports: Sequence[Report], claims: Sequence[int], ends: Sequence[int]) -> tuple[list[Any], ...]:
+    ended = [reports[i] for i in ends]
     return (
-        *_keys(reports),
-        [r.status.value for r in reports],
-        [_result(r) for r in reports],
-        [_error(r) for r in reports],
-        [r.retryable for r in reports],
-        [r.retry_after for r in reports],
+        *_keys([reports[i] for i in claims]),
+        *_keys(ended),
+        [r.status.value for r in ended],
+        [_result(r) for r in ended],
+        [_error(r) for r in ended],
+        [r.retryable for r in ended],
+        [r.retry_after for r in ended],
     )
 
 

@@ -208,9 +208,8 @@ async def test_the_steps_of_a_job_find_it_by_its_id_under_a_backlog(stores: Stor
             (job_store.SQL["mark_queued"], (ids, ones)),
             (job_store.SQL["cancel"], (ids,)),
             (job_store.SQL["retry"], (ids, None, 0)),
-            (reports.SQL["claim"], (ids, ones, workers)),
+            (reports.SQL["take"], (ids, ones, workers, ids, ones, workers, *ends, True)),
             (reports.SQL["progress"], (ids, ones, workers, nones, nones)),
-            (reports.SQL["finish"], (ids, ones, workers, *ends)),
             (reports.SQL["release"], (ids, ones, workers)),
         ):
             plan = "\n".join(row[0] for row in await stores.database.fetch(f"EXPLAIN {statement}", *arguments))

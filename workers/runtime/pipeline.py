@@ -14,7 +14,7 @@ _ALPHA: Final = 0.1
 
 def deepest(capacity: int) -> int:
     """Return the most that may ever be claimed ahead; the broker's prefetch has room for it."""
-    return min(capacity, 32)
+    return min(4 * capacity, 256)
 
 
 class ClaimAhead:

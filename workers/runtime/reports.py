@@ -29,7 +29,7 @@ log = get_logger("worker.reports")
 MAX_BATCH: Final = 500
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_IN_FLIGHT: Final = 2
-SECOND_FROM: Final = 16
+SECOND_FROM: Final = 100
 """Reports that make a second request worth its cost."""
 SLOW_S: Final = 0.02
 """A request out for longer than this does not hold up the others."""

@@ -3,15 +3,6 @@
 -- name: throttle
 SELECT throttle($1::uuid[], $2::int[]) AS n
 
--- name: claim
-UPDATE jobs j
-   SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL, progress_message = NULL,
-       expires_at = NULL, rate_slot = NULL
-  FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
- WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
-   AND (j.expires_at IS NULL OR j.expires_at > now())
-RETURNING r.n, j.has_parents
-
 -- name: parents
 -- Of claimed jobs that have waited for some; a large result is left out.
 SELECT d.child_id, p.id, p.type, p.status, p.error,
@@ -43,8 +34,19 @@ UPDATE jobs j SET progress = r.progress, progress_message = coalesce(r.message, 
  WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
 RETURNING r.n
 
--- name: finish
-WITH ended AS (
+-- name: take
+-- Claims and ends. Without a transaction around it ($12: alone), one statement is one round trip and one commit; what has
+-- followers or parents is then left, for more is to be done in its transaction.
+WITH claimed AS (
+    UPDATE jobs j
+       SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL, progress_message = NULL,
+           expires_at = NULL, rate_slot = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
+     WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
+       AND (j.expires_at IS NULL OR j.expires_at > now())
+       AND NOT ($12 AND j.has_parents)
+    RETURNING r.n, j.id, j.has_parents
+), ended AS (
     UPDATE jobs j
        SET status      = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
                               THEN 'retrying' ELSE r.outcome END,
@@ -60,15 +62,18 @@ WITH ended AS (
            fingerprint = CASE WHEN r.outcome IN ('failed', 'timeout')
                                AND NOT retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
                               THEN fingerprint(j.type, CAST(r.error AS json)) END
-      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::float8[])
+      FROM unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[], $11::float8[])
            WITH ORDINALITY AS r(job_id, attempt, worker_id, outcome, result, error, retryable, retry_after_s, n)
      WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
+       AND NOT ($12 AND j.followed)
     RETURNING r.n, r.outcome, j.id, j.attempt, j.status, j.worker_id, j.started_at, j.error, j.followed
 ), archived AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, outcome, error FROM ended WHERE status = 'retrying'
 )
-SELECT n, id, followed FROM ended
+SELECT 'claim' AS kind, n, id, has_parents, false AS followed FROM claimed
+ UNION ALL
+SELECT 'end', n, id, false, followed FROM ended
 
 -- name: release
 WITH released AS (
