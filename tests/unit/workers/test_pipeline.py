@@ -31,8 +31,15 @@ def test_one_long_job_ends_claiming_ahead() -> None:
     assert ahead.depth <= 1
 
 
-def test_a_single_slot_holds_at_most_one_more() -> None:
-    assert deepest(1) == 1
+def test_a_single_slot_holds_one_more_unless_its_jobs_are_shorter_than_claims() -> None:
+    ahead = ClaimAhead(1)
+    ahead.claimed(0.010)
+    ahead.ended(0.010)
+    assert ahead.depth == 1
+    ahead = ClaimAhead(1)
+    ahead.claimed(0.010)
+    ahead.ended(0.001)
+    assert ahead.depth == deepest(1) == 4
 
 
 def test_recent_attempts_are_bounded_and_tell_attempts_apart() -> None:
