@@ -60,6 +60,14 @@ def _was_cancelled(error: BaseException) -> bool:
     return context is not None and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
+class _Stateless(asyncpg.Connection):
+    """A connection whose borrowers leave nothing behind but open transactions, which the pool ends by itself."""
+
+    def get_reset_query(self) -> str:
+        """Return nothing: asyncpg's own query would be one more round trip after every statement."""
+        return ""
+
+
 class Database:
     """A pool of connections that comes back by itself when Postgres does."""
 
@@ -76,6 +84,7 @@ class Database:
         try:
             pool = asyncpg.create_pool(
                 url,
+                connection_class=_Stateless,
                 min_size=0,
                 max_size=settings.store_pool_size,
                 timeout=settings.store_timeout,
