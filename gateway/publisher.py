@@ -7,7 +7,6 @@ queue here is bounded, and a broker that is down costs nothing but the try.
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from itertools import takewhile
 from typing import Final
 
 from distriqueue import failpoints
@@ -31,10 +30,13 @@ MARK_AFTER_S: Final = 0.25
 class Publisher:
     """A bounded queue of dispatches and the loops that empty it."""
 
-    def __init__(self, broker: Broker, store: JobStore, routing: Routing) -> None:
+    def __init__(
+        self, broker: Broker, store: JobStore, routing: Routing, *, mark_after_s: float = MARK_AFTER_S
+    ) -> None:
         self._broker = broker
         self._store = store
         self._routing = routing
+        self._mark_after_s = mark_after_s
         self._queue: deque[Dispatch] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
@@ -91,18 +93,18 @@ class Publisher:
         while True:
             await self._confirmed.wait()
             while self._sent:
-                if (early_s := self._sent[0][0] + MARK_AFTER_S - now()) > 0:
+                if (early_s := self._sent[0][0] + self._mark_after_s - now()) > 0:
                     await wait_for(self._all_sent, early_s)
-                last_s = now() - MARK_AFTER_S
-                await self._mark([self._sent.popleft()[1] for _ in range(min(BATCH, self._due(last_s)))])
+                await self._mark(self._take_due(now() - self._mark_after_s))
             if self._all_sent.is_set():
                 return
             self._confirmed.clear()
 
-    def _due(self, last_s: float) -> int:
-        if self._all_sent.is_set():
-            return len(self._sent)
-        return sum(1 for _ in takewhile(lambda sent: sent[0] <= last_s, self._sent))
+    def _take_due(self, sent_by_s: float) -> list[Dispatch]:
+        due: list[Dispatch] = []
+        while self._sent and len(due) < BATCH and (self._sent[0][0] <= sent_by_s or self._all_sent.is_set()):
+            due.append(self._sent.popleft()[1])
+        return due
 
     async def _mark(self, batch: list[Dispatch]) -> None:
         if not batch:
