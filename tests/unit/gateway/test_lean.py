@@ -27,9 +27,9 @@ async def take(request: Request) -> Response:
 
 
 @router.post("/{job_id}/more")
-async def more(job_id: str) -> Response:
+async def more(request: Request) -> Response:
     """Be served by the app: the path has a parameter."""
-    return Response(job_id)
+    return Response(request.path_params["job_id"])
 
 
 ordinary = APIRouter(prefix="/jobs")
