@@ -51,7 +51,7 @@ TRANSITIONS: Final = (
     Transition(S.BLOCKED, S.SCHEDULED, "last parent completed before the due time"),
     Transition(S.BLOCKED, S.TIMEOUT, "expired before it started"),
     Transition(S.BLOCKED, S.CANCELLED, "parent failed or client cancels"),
-    Transition(S.PENDING, S.QUEUED, "broker confirmed the dispatch"),
+    Transition(S.PENDING, S.QUEUED, "held by the broker, and not claimed at once"),
     Transition(S.PENDING, S.RUNNING, "claim overtook the confirm"),
     Transition(S.PENDING, S.TIMEOUT, "expired before it started"),
     Transition(S.PENDING, S.CANCELLED, "client cancels"),
