@@ -1,7 +1,6 @@
 """API keys: `apikey create`, `apikey list`, `apikey revoke`."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,37 +9,33 @@ from typing import Annotated, Any, Final, TypeVar
 
 import asyncpg
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from distriqueue.cli.cluster import Output, OutputOption
-from distriqueue.cli.database import database_of
-from distriqueue.cli.stack import DEFAULT_HOME, HomeOption
+from distriqueue.cli.help import examples, group
+from distriqueue.cli.home import database
+from distriqueue.cli.options import DEFAULT_HOME, DatabaseOption, HomeOption, Output, OutputOption
+from distriqueue.cli.output import Cell, note, say, show, table, write_json
 from distriqueue.core.access import Scope, Token, words
 from distriqueue.core.errors import BadSetting
-from distriqueue.settings import PREFIX, StoreSettings
+from distriqueue.filterlang.times import age_s
+from distriqueue.settings import StoreSettings
 from distriqueue.store.access import AccessStore, Key, NewKey
 from distriqueue.store.database import Database
 
-app = typer.Typer(help="Who may call, and what they may do.", no_args_is_help=True, rich_markup_mode=None)
+app = group("Who may call, and what they may do.", "apikey", "distriqueue apikey create shop --scope submit")
 
 T = TypeVar("T")
 
 ACTOR: Final = "cli"
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_MAX_DAYS: Final = 36_500
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
-_PIPE_WIDTH: Final = 200
-
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        envvar=f"{PREFIX}DATABASE_URL", help="Postgres with the keys; that of the stack in the home if not given."
-    ),
-]
+HEADINGS: Final = ("ID", "NAME", "SCOPES", "PER SECOND", "CREATED", "EXPIRES", "LAST USED", "STATE")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "distriqueue apikey create shop --scope read --scope submit",
+        "distriqueue apikey create ci --scope submit --expires 30d --requests-per-second 50",
+    )
+)
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is, for people: names may repeat.")],
     *,
@@ -54,6 +49,7 @@ def create(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     database_url: DatabaseOption = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a key and print it, this once; from the first one on, nobody is served without a key."""
     if not _NAME.fullmatch(name):
@@ -63,15 +59,15 @@ def create(
     new = NewKey(name, frozenset(scope), _seconds(expires), requests_per_second)
     token = Token.new()
     key = _on_store(home, database_url, lambda store: store.create(token, new, actor=ACTOR))
+    if output is Output.JSON:
+        write_json({"key": token.text} | _as_json(key))
+        return
     # The key alone on standard output, so that it can be captured; it is neither kept nor shown again.
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"key {key.id} for {name!r} allows {words(key.scopes)}{_until(key)}; this is the only time that it is shown:",
-        markup=False,
-    )
+    note(f"key {key.id} for {name!r} allows {words(key.scopes)}{_until(key)}; this is the only time that it is shown:")
     typer.echo(token.text)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("distriqueue apikey list", "distriqueue apikey list --all -o json"))
 def list_keys(
     dead: Annotated[bool, typer.Option("--all", help="Those that were revoked or have expired too.")] = False,
     home: HomeOption = DEFAULT_HOME,
@@ -81,29 +77,33 @@ def list_keys(
     """Show the keys, newest first, without their secrets."""
     keys = _on_store(home, database_url, lambda store: store.all(dead=dead))
     if output is Output.JSON:
-        typer.echo(json.dumps([_as_json(key) for key in keys], indent=2))
+        write_json([_as_json(key) for key in keys])
     else:
-        _show(keys)
+        show(table(HEADINGS, map(_row, keys), right=("PER SECOND",)))
 
 
-@app.command()
+@app.command(epilog=examples("distriqueue apikey revoke 3f9a1c0d5b7e2a46"))
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `apikey list` shows it.")],
     home: HomeOption = DEFAULT_HOME,
     database_url: DatabaseOption = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """End a key for good; services refuse it about a second later."""
     key = _on_store(home, database_url, lambda store: store.revoke(key_id, actor=ACTOR))
-    Console(highlight=False, soft_wrap=True).print(f"key {key.id} for {key.name!r} is revoked", markup=False)
+    if output is Output.JSON:
+        write_json(_as_json(key))
+    else:
+        say(f"key {key.id} for {key.name!r} is revoked")
 
 
 def _on_store(home: Path, database_url: str | None, work: Callable[[AccessStore], Awaitable[T]]) -> T:
     """Run some work on the database's keys."""
 
     async def run() -> T:
-        settings = StoreSettings.load(database_url=database_of(home, database_url))
-        async with Database.open(settings, application="distriqueue-cli") as database:
-            return await work(AccessStore(database))
+        settings = StoreSettings.load(database_url=database(home, database_url))
+        async with Database.open(settings, application="distriqueue-cli") as opened:
+            return await work(AccessStore(opened))
 
     try:
         return asyncio.run(run())
@@ -114,32 +114,23 @@ def _on_store(home: Path, database_url: str | None, work: Callable[[AccessStore]
 def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
-    seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
-    if not 0 < seconds <= _MAX_DAYS * 86_400:
+    seconds = age_s(text.strip())
+    if not seconds:
         raise BadSetting("--expires must be a number and s, m, h, d or w, such as 12h or 30d, and at most 100 years")
     return float(seconds)
 
 
-def _show(keys: list[Key]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("ID", "NAME", "SCOPES", "PER SECOND", "CREATED", "EXPIRES", "LAST USED", "STATE"):
-        table.add_column(heading)
-    for key in keys:
-        table.add_row(
-            key.id,
-            key.name.replace("[", r"\["),
-            words(key.scopes),
-            "-" if key.requests_per_s is None else f"{key.requests_per_s:g}",
-            _day(key.created_at),
-            _day(key.expires_at),
-            _day(key.last_used_at),
-            _state(key),
-        )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_WIDTH)
-    console.print(table)
+def _row(key: Key) -> tuple[Cell, ...]:
+    return (
+        key.id,
+        key.name,
+        words(key.scopes),
+        None if key.requests_per_s is None else f"{key.requests_per_s:g}",
+        _day(key.created_at),
+        _day(key.expires_at),
+        _day(key.last_used_at),
+        _state(key),
+    )
 
 
 def _state(key: Key) -> str:

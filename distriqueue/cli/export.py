@@ -13,10 +13,12 @@ from uuid import UUID
 
 import asyncpg
 import typer
-from rich.console import Console
 
-from distriqueue.cli.database import DatabaseOption, database_of
-from distriqueue.cli.stack import DEFAULT_HOME, HomeOption
+from distriqueue.cli import completion
+from distriqueue.cli.help import examples
+from distriqueue.cli.home import database
+from distriqueue.cli.options import DEFAULT_HOME, DatabaseOption, HomeOption
+from distriqueue.cli.output import console, note, plural
 from distriqueue.core.errors import BadSetting, DistriQueueError
 from distriqueue.core.job import Priority
 from distriqueue.core.states import Status
@@ -27,12 +29,20 @@ if TYPE_CHECKING:
     from distriqueue.store.export import Line
     from distriqueue.store.reads import JobFilter
 
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
 PAGE_JOBS: Final = 1_000
 STATEMENT_S: Final = 120.0
 """A filter that few jobs match has Postgres look at many."""
 _ONLY: Final = "Only those; give it several times for several."
 
 
+@app.command(
+    epilog=examples(
+        "distriqueue export --output jobs.jsonl.gz",
+        "distriqueue export --status failed --from 2030-01-31 | jq -r .error.message",
+    )
+)
 def export(
     *,
     output: Annotated[
@@ -40,7 +50,7 @@ def export(
         typer.Option("--output", "-o", help="File to write, packed when it ends in .gz; standard output if not given."),
     ] = None,
     status: Annotated[list[Status] | None, typer.Option(case_sensitive=False, help=_ONLY)] = None,
-    type_: Annotated[list[str] | None, typer.Option("--type", help=_ONLY)] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", autocompletion=completion.job_types, help=_ONLY)] = None,
     priority: Annotated[list[Priority] | None, typer.Option(case_sensitive=False, help=_ONLY)] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only jobs that have it; all of them, if given again.")] = None,
     since: Annotated[
@@ -67,19 +77,20 @@ def export(
         created_to=_time("--to", until),
     )
     settings = StoreSettings.load(
-        database_url=database_of(home, database_url), store_timeout=STATEMENT_S, store_pool_size=1
+        database_url=database(home, database_url), store_timeout=STATEMENT_S, store_pool_size=1
     )
     with _opened(output) as out:
         jobs = asyncio.run(_write(settings, where, attempts=attempts, out=out))
     to = f" to {output}" if output else ""
-    _console().print(f"exported {jobs:,} {'job' if jobs == 1 else 'jobs'}{to}", markup=False)
+    note(f"exported {plural(jobs, 'job')}{to}")
 
 
 async def _write(settings: StoreSettings, where: "JobFilter", *, attempts: bool, out: BinaryIO) -> int:
     jobs = 0
-    async with Database.open(settings, application="distriqueue-cli") as database:
-        with _console().status("exporting") if _shows_progress(out) else contextlib.nullcontext() as progress:
-            async with contextlib.aclosing(_pages(database, where, attempts=attempts)) as pages:
+    async with Database.open(settings, application="distriqueue-cli") as opened:
+        shown = console(stderr=True).status("exporting") if _shows_progress(out) else contextlib.nullcontext()
+        with shown as progress:
+            async with contextlib.aclosing(_pages(opened, where, attempts=attempts)) as pages:
                 async for page in pages:
                     out.writelines(line.text for line in page)
                     jobs += len(page)
@@ -163,7 +174,3 @@ def _time(option: str, text: str | None) -> datetime | None:
 def _shows_progress(out: BinaryIO) -> bool:
     """Tell whether somebody looks, and does not see the jobs themselves."""
     return sys.stderr.isatty() and not out.isatty()
-
-
-def _console() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,41 +1,48 @@
-"""Single parts: the schema, a worker, the version."""
+"""`migrate` and `version`."""
 
 import asyncio
-import os
-import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from distriqueue import __version__
+from distriqueue.cli.help import examples
+from distriqueue.cli.options import Output, OutputOption
+from distriqueue.cli.output import console, say, write_json
 from distriqueue.settings import PREFIX, StoreSettings
 
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+
+@app.command(
+    epilog=examples(
+        "DISTRIQUEUE_DATABASE_URL=postgresql://u:p@db:5432/jobs distriqueue migrate",
+        "distriqueue migrate --database-url postgresql://u:p@db:5432/jobs -o json",
+    )
+)
 def migrate(
     database_url: Annotated[
         str | None, typer.Option(help=f"Postgres to migrate; {PREFIX}DATABASE_URL when not given.")
     ] = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
-    """Bring the database's schema to this version."""
-    # Here and not above: alembic and SQLAlchemy take half a second that no other command needs.
+    """Bring the database's schema to this version; what is there already stays."""
+    # Here and not above: alembic and SQLAlchemy take half a second that `version` does not need.
     from distriqueue.store import schema  # noqa: PLC0415
 
     settings = StoreSettings.load(**({"database_url": database_url} if database_url else {}))
-    revision = asyncio.run(schema.migrate(settings.database_url.get_secret_value()))
-    Console(highlight=False).print(f"the schema is at {revision}")
+    with console(stderr=True).status("migrating"):
+        revision = asyncio.run(schema.migrate(settings.database_url.get_secret_value()))
+    if output is Output.JSON:
+        write_json({"revision": revision})
+    else:
+        say(f"the schema is at {revision}")
 
 
-def worker(
-    app: Annotated[
-        str | None, typer.Argument(metavar="[MODULE:REGISTRY]", help="Your handlers; the ones that ship if not given.")
-    ] = None,
-) -> None:
-    """Run one worker, configured by DISTRIQUEUE_*, until it is told to stop."""
-    arguments = [sys.executable, "-m", "workers", *([app] if app else [])]
-    os.execv(sys.executable, arguments)  # noqa: S606 -- there is no shell, on purpose
-
-
-def version() -> None:
+@app.command(epilog=examples("distriqueue version", "distriqueue version -o json"))
+def version(output: OutputOption = Output.TABLE) -> None:
     """Print the version."""
-    Console(highlight=False).print(__version__)
+    if output is Output.JSON:
+        write_json({"version": __version__})
+    else:
+        say(__version__)

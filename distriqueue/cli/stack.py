@@ -1,15 +1,17 @@
 """The embedded stack: `up`, `down`, `status`."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from distriqueue.cli.exits import Exit
+from distriqueue.cli.help import examples
+from distriqueue.cli.options import DEFAULT_HOME, HomeOption, Output, OutputOption
+from distriqueue.cli.output import Cell, note, say, show, table, write_json
 from distriqueue.core.errors import BadSetting, Conflict
 from distriqueue.local import control
 from distriqueue.local.home import Home
@@ -19,15 +21,22 @@ from distriqueue.local.run import run
 from distriqueue.local.state import Condition, Phase, ProcessState, Role, StackState
 from distriqueue.settings import PREFIX
 
-DEFAULT_HOME: Final = Path(".distriqueue")
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+HEADINGS: Final = ("NAME", "STATE", "PID", "PORT", "RESTARTS", "URL")
 _HIGHEST_PORT: Final = 65_535
 _CLUSTER_SIZES: Final = (1, 3, 5)
 _DATABASE_SCHEMES: Final = ("postgresql", "postgres")
 _BROKER_SCHEMES: Final = ("amqp", "amqps", *_DATABASE_SCHEMES)
 
-HomeOption = Annotated[Path, typer.Option(help="Directory of the stack: data, logs, state.", envvar=f"{PREFIX}HOME")]
 
-
+@app.command(
+    epilog=examples(
+        "distriqueue up",
+        "distriqueue up --detach --workers 4 --worker-app shop.jobs:registry",
+        "distriqueue up --port 9090 --home /var/lib/distriqueue",
+    )
+)
 def up(
     *,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 2,
@@ -58,6 +67,7 @@ def up(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the stack is ready, and leave it.")] = False,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Start a whole stack on this machine: Postgres, gateway, orchestrators, workers."""
     _require_scheme("--database-url", database_url, _DATABASE_SCHEMES)
@@ -77,38 +87,46 @@ def up(
     )
     if max(port for port, _ in options.wanted_ports()) > _HIGHEST_PORT:
         raise BadSetting(f"--port {port} leaves no room for the ports after it: choose a lower one")
-    console = Console(highlight=False, soft_wrap=True)
+    if output is Output.JSON and not detach:
+        raise BadSetting("-o json is for --detach: in the foreground there are logs")
     if detach:
-        control.start(options, announce=console.print)
-        _summary(console, home)
+        control.start(options, announce=note if output is Output.JSON else say)
+        _summary(home.absolute(), output)
         return
     lines = TerminalLines()
-    asyncio.run(run(options, lines=lines, announce=lines.announce))
+    try:
+        asyncio.run(run(options, lines=lines, announce=lines.announce))
+    except Conflict as exc:  # as of a detached stack: it was not started
+        raise control.NotStarted(exc.message, tail=[], status=Exit.FAILED) from exc
 
 
-def down(home: HomeOption = DEFAULT_HOME) -> None:
+@app.command(epilog=examples("distriqueue down", "distriqueue down --home /var/lib/distriqueue"))
+def down(home: HomeOption = DEFAULT_HOME, output: OutputOption = Output.TABLE) -> None:
     """Stop the stack and wait until none of its processes is left; its data stays."""
-    console = Console(highlight=False, soft_wrap=True)
     where = home.absolute()
-    if not where.is_dir() or not control.stop(Home.at(where), announce=console.print):
-        console.print(f"no stack runs in {where}")
-        return
-    console.print("stopped")
+    announce = note if output is Output.JSON else say
+    ran = where.is_dir() and control.stop(Home.at(where), announce=announce)
+    if output is Output.JSON:
+        write_json({"home": str(where), "stopped": ran})
+    else:
+        say("stopped" if ran else f"no stack runs in {where}")
 
 
+@app.command(epilog=examples("distriqueue status", "distriqueue status -o json"))
 def status(
     home: HomeOption = DEFAULT_HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    output: OutputOption = Output.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="As `-o json`.")] = False,
 ) -> None:
     """Show the processes of the stack; the exit code is 1 when a stack runs and something of it does not."""
     where = home.absolute()
     current = control.view(Home.at(where)) if where.is_dir() else None
-    if as_json:
-        typer.echo(json.dumps(_as_json(where, current), indent=2))
+    if as_json or output is Output.JSON:
+        write_json(_as_json(where, current))
     else:
-        _show(Console(highlight=False, soft_wrap=True), where, current)
+        _show(where, current)
     if current is not None and current.phase in {Phase.LOST, Phase.FAILED}:
-        raise typer.Exit(control.EXIT_FAILURE)
+        raise typer.Exit(Exit.FAILED)
 
 
 def _require_scheme(option: str, url: str | None, schemes: tuple[str, ...]) -> None:
@@ -116,33 +134,34 @@ def _require_scheme(option: str, url: str | None, schemes: tuple[str, ...]) -> N
         raise BadSetting(f"{option} must be an address such as {schemes[0]}://user:password@host:port/name")
 
 
-def _summary(console: Console, home: Path) -> None:
-    current = control.view(Home.at(home.absolute()))
+def _summary(home: Path, output: Output) -> None:
+    current = control.view(Home.at(home))
     if current is None or current.phase is not Phase.READY:
         raise Conflict(f"the stack in {home} was stopped just after its start: see `distriqueue status`")
-    _show(console, home.absolute(), current)
+    if output is Output.JSON:
+        write_json(_as_json(home, current))
+    else:
+        _show(home, current)
 
 
-def _show(console: Console, home: Path, current: StackState | None) -> None:
+def _show(home: Path, current: StackState | None) -> None:
     if current is None or (current.phase is Phase.STOPPED):
-        console.print(f"no stack runs in {home}")
+        say(f"no stack runs in {home}")
         return
-    console.print(f"stack {current.phase} in {home}")
+    say(f"stack {current.phase} in {home}")
     if current.error:
-        console.print(f"error: {current.error}")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("NAME", "STATE", "PID", "PORT", "RESTARTS", "URL"):
-        table.add_column(heading)
-    for each in current.processes:
-        pid = str(each.process.pid) if each.process else "-"
-        colour = "green" if each.state is Condition.RUNNING else "yellow"
-        state = f"[{colour}]{each.state}[/{colour}]"
-        table.add_row(each.name, state, pid, str(each.port or "-"), str(each.restarts), each.url or "")
-    console.print(table)
+        say(f"error: {current.error}")
+    show(table(HEADINGS, map(_row, current.processes)))
     gateways = current.of(Role.GATEWAY)
     if gateways and gateways[0].url:
-        console.print(f"\nAPI  {gateways[0].url}/api      UI  {gateways[0].url}/api/swagger-ui.html")
-    console.print(f"logs {home / 'logs'}")
+        say(f"\nAPI  {gateways[0].url}/api      UI  {gateways[0].url}/api/swagger-ui.html")
+    say(f"logs {home / 'logs'}")
+
+
+def _row(each: ProcessState) -> tuple[Cell, ...]:
+    state = Text(each.state, style="green" if each.state is Condition.RUNNING else "yellow")
+    pid = str(each.process.pid) if each.process else None
+    return (each.name, state, pid, str(each.port) if each.port else None, str(each.restarts), each.url)
 
 
 def _as_json(home: Path, current: StackState | None) -> dict[str, Any]:

@@ -58,5 +58,5 @@ def test_up_starts_three_nodes_and_leadership_moves_on_request(distriqueue: Comm
     assert shown.returncode == 0
     assert shown.stdout.count("follower") == 2
     wrong = distriqueue("cluster", "step-down", "--to", "nobody")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 6
     assert "error: nobody is not one of " in wrong.stderr

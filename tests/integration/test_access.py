@@ -479,7 +479,7 @@ class TestCommandLine:
         assert (await keys.store.recognise(token)) is None
         assert "revoked" in (await distriqueue(database_url, "apikey", "list", "--all"))[1]
         code, _, told = await distriqueue(database_url, "apikey", "revoke", "nobody")
-        assert (code, "error: there is no API key nobody" in told) == (1, True)
+        assert (code, "error: there is no API key nobody" in told) == (5, True)
 
     async def test_a_database_without_the_tables(self, empty_database_url: str) -> None:
         code, said, told = await distriqueue(empty_database_url, "apikey", "create", "a", "--scope", "read")

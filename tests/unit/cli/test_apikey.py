@@ -1,24 +1,10 @@
 """What `distriqueue apikey` says when it is used wrongly."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from distriqueue.cli import main
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, key: str | None = None) -> int:
-    """Run the command as its console script does and return the exit code."""
-    for name in ("HOME", "DATABASE_URL", "API_KEY", "ORCHESTRATOR_URLS"):
-        monkeypatch.delenv(f"DISTRIQUEUE_{name}", raising=False)
-    if key is not None:
-        monkeypatch.setenv("DISTRIQUEUE_API_KEY", key)
-    monkeypatch.setattr(sys, "argv", ["distriqueue", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0
+from tests.unit.cli.commands import run
 
 
 @pytest.mark.parametrize(
@@ -50,7 +36,7 @@ def test_where_no_stack_runs_it_says_so(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "none"
-    assert run(monkeypatch, "apikey", *arguments, "--home", str(home)) == 1
+    assert run(monkeypatch, "apikey", *arguments, "--home", str(home)) == 3
     assert f"error: no stack runs in {home}: name its home by --home, or the database" in capsys.readouterr().err
     assert not home.exists()
 

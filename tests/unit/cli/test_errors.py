@@ -1,25 +1,18 @@
-"""What the command line says when it is used wrongly, and its exit codes: 2 for a wrong use, 1 for a failure."""
+"""What the command line says when it is used wrongly, or what it needs is not there; and its exit codes."""
 
 import json
 import socket
-import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from distriqueue import __version__
-from distriqueue.cli import main
+from tests.unit.cli.commands import run
 
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command as its console script does and return the exit code."""
-    for name in ("HOME", "GATEWAY_PORT", "DATABASE_URL", "BROKER_URL", "ORCHESTRATOR_URLS"):
-        monkeypatch.delenv(f"DISTRIQUEUE_{name}", raising=False)
-    monkeypatch.setattr(sys, "argv", ["distriqueue", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0
+JOB: Final = "0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +27,43 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["migrate"], "DISTRIQUEUE_DATABASE_URL: Field required"),
         (["migrate", "--database-url", "mysql://h/d"], "DISTRIQUEUE_DATABASE_URL must be postgresql://"),
         (["frobnicate"], "No such command 'frobnicate'"),
+        (["sumbit"], "Did you mean 'submit'?"),
+        (["jobs", "lst"], "Did you mean 'list'?"),
+        (["jobs", "get", "7"], "'7' is no id of a job, which is a UUID: `distriqueue jobs list` shows them"),
+        (["jobs", "cancel", "x"], "'x' is no id of a job"),
+        (["jobs", "cancel"], 'say which jobs: by their ids, by --filter "status:failed", or all of them by --all'),
+        (["jobs", "retry", JOB, "--filter", "status:failed"], "give either ids, or --filter, or --all"),
+        (["jobs", "list", "-f", "staus:failed"], "there is no field 'staus': did you mean status:?"),
+        (["jobs", "list", "-f", "type:a status:faild"], "  type:a status:faild\n                ^^^^^"),
+        (["jobs", "list", "-f", "payload.id:7"], "jobs cannot be filtered by what is in their payload"),
+        (["jobs", "list", "-s", "done"], "there is no status 'done': there are scheduled, blocked,"),
+        (["jobs", "list", "-n", "0"], "--limit"),
+        (["jobs", "list", "--url", "gateway"], "--url: DISTRIQUEUE_URL"),
+        (["jobs", "watch", "-f", "tag:x"], "the live stream can be filtered by status, type, batch only, not by tag:x"),
+        (["jobs", "watch", JOB, "-f", "type:x"], "give either an id, or a filter"),
+        (["submit"], "Missing argument 'TYPE'"),
+        (["submit", "a", "--payload", "{a}"], "--payload: no JSON: Expecting property name enclosed in double quotes"),
+        (["submit", "a", "--payload", "[1]"], "--payload: must be an object such as"),
+        (["submit", "a", "--payload", "@/nowhere/f.json"], "--payload: cannot read /nowhere/f.json (No such file or"),
+        (["submit", "a", "--priority", "urgent"], "'urgent' is not one of 'critical', 'high', 'medium', 'low'"),
+        (["submit", "a", "--schedule-at", "soon"], "--schedule-at must be a time with its offset, such as 2030"),
+        (["submit", "a", "--timeout", "9"], "--timeout is how long to --wait: give both"),
+        (["submit", "a", "--wait", "--timeout", "long"], "--timeout must be seconds, or a number and s, m, h, d or w"),
+        (["submit", "a", "--on-conflict", "return_existing"], "--unique-key is taken: give both"),
+        (["submit", "a", "--depends-on", "7"], "'7' is no id of a job"),
+        (["batches", "get", "7"], "'7' is no id of a batch, which is a UUID: it is the `batchId` of a submission"),
+        (["batches", "get", JOB, "--timeout", "9"], "--timeout is how long to --wait"),
+        (["dlq", "replay"], "say which: by FINGERPRINT (`distriqueue dlq list` shows them), --type, or --id"),
+        (["dlq", "list", "--from", "x"], "--from must be a time with its offset, such as 2030-01-31T12:00:00Z, or how"),
+        (["schedules", "create", "n", "--cron", "* * * * *"], "Missing option '--type'"),
+        (["webhooks", "list"], "say whose webhooks: the id of a job, or --batch and the id of a batch"),
+        (["webhooks", "replay", "7"], "'7' is no id of a webhook"),
+        (["worker", "shop"], "'shop' is not of the form module:registry"),
+        (["init", "7up"], "NAME must begin with a letter"),
+        (["init", "workers"], "a package 'workers' would hide the one of that name"),
+        (["init", "json"], "a package 'json' would hide the one of that name"),
+        (["top", "--interval", "0"], "--interval"),
+        (["up", "-o", "json"], "-o json is for --detach"),
     ],
 )
 def test_wrong_use_is_said_in_a_line_and_exits_2(
@@ -62,7 +92,7 @@ def test_an_unreachable_database_is_a_failure(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"postgresql://u:p@127.0.0.1:{closed.getsockname()[1]}/d"
-        assert run(monkeypatch, "migrate", "--database-url", url) == 1
+        assert run(monkeypatch, "migrate", "--database-url", url) == 3
     assert "error: cannot reach Postgres to migrate it" in capsys.readouterr().err
 
 
@@ -76,7 +106,7 @@ def test_where_no_stack_ran_status_and_down_say_so(
         assert run(monkeypatch, command, "--home", home) == 0
         assert capsys.readouterr().out == f"no stack runs in {home}\n"
     for command in ("status", "step-down"):
-        assert run(monkeypatch, "cluster", command, "--home", home) == 1
+        assert run(monkeypatch, "cluster", command, "--home", home) == 3
         assert f"error: no stack runs in {home}: name its home by --home, or the nodes" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
@@ -87,13 +117,81 @@ def test_a_cluster_that_does_not_answer_is_not_settled(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        assert run(monkeypatch, "cluster", "status", "--orchestrators", url, "-o", "json") == 1
+        assert run(monkeypatch, "cluster", "status", "--orchestrators", url, "-o", "json") == 3
         said = json.loads(capsys.readouterr().out)
         assert said == {"leader": None, "settled": False, "nodes": [{"url": url, "error": "does not answer"}]}
-        assert run(monkeypatch, "cluster", "step-down", "--orchestrators", url) == 1
-    assert "error: no node leads: see `distriqueue cluster status`" in capsys.readouterr().err
+        assert run(monkeypatch, "cluster", "step-down", "--orchestrators", url) == 3
+    assert f"error: no node answers at {url}: see `distriqueue doctor`" in capsys.readouterr().err
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "version") == 0
     assert capsys.readouterr().out.strip() == __version__
+
+
+NEEDS_GATEWAY: Final = (
+    ["submit", "calculate"],
+    ["jobs", "list"],
+    ["jobs", "get", JOB],
+    ["jobs", "explain", JOB],
+    ["jobs", "events", JOB],
+    ["jobs", "attempts", JOB],
+    ["jobs", "watch"],
+    ["jobs", "watch", JOB],
+    ["jobs", "cancel", JOB],
+    ["jobs", "retry", "--filter", "status:failed", "--dry-run"],
+    ["batches", "get", JOB],
+    ["queues", "list"],
+    ["queues", "pause", "low"],
+    ["queues", "resume", "low"],
+    ["dlq", "list"],
+    ["dlq", "replay", "--type", "a"],
+    ["schedules", "list"],
+    ["schedules", "get", "n"],
+    ["schedules", "create", "n", "--cron", "* * * * *", "--type", "a"],
+    ["schedules", "pause", "n"],
+    ["schedules", "resume", "n"],
+    ["schedules", "delete", "n", "--yes"],
+    ["webhooks", "list", JOB],
+    ["webhooks", "replay", JOB],
+    ["workers", "list"],
+    ["workers", "drain", "w"],
+    ["top", "--once"],
+)
+
+
+@pytest.mark.parametrize("arguments", NEEDS_GATEWAY, ids=" ".join)
+def test_where_no_gateway_answers_it_says_where_and_what_to_do(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        assert run(monkeypatch, *arguments, "--url", url, "--home", str(tmp_path)) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error: {url} does not answer ([Errno 111] Connection refused): `distriqueue up` starts a stack here" in (
+        captured.err
+    )
+    assert "Traceback" not in captured.err
+
+
+def test_a_server_that_is_no_gateway_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    with server:
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert run(monkeypatch, "jobs", "list", "--url", url, "--home", str(tmp_path)) == 1
+        server.shutdown()
+        serving.join(5)
+    assert "is a DistriQueue gateway at this address?" in capsys.readouterr().err
+
+
+def test_a_worker_that_has_no_broker_is_told_where_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "worker", "shop.jobs:registry", "--home", str(tmp_path)) == 2
+    assert "and DISTRIQUEUE_BROKER_URL is not set: start one by `distriqueue up`" in capsys.readouterr().err
