@@ -30,6 +30,7 @@ async def run(
         api_key=settings.api_key,
     )
     handlers = with_webhooks(registry, webhook_settings)
+    handlers.check()
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_signal())
         gateway = await stack.enter_async_context(Gateways(settings.gateway_url, api_key=settings.api_key))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, from_json, to_json
 
@@ -17,6 +17,8 @@ from distriqueue.core.job import JobId, Priority
 from distriqueue.core.states import Status
 
 DISPATCH_VERSION: Final = 1
+DISPATCH_PACK: Final = 16
+"""Most dispatches in one message, unless the setting says otherwise."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An identifier from outside: one line, no control characters."""
@@ -30,6 +32,21 @@ def _number(value: object) -> object:
 
 _NUMBER: Final = BeforeValidator(_number)
 """A number that is written as one; pydantic would read text as well."""
+
+MAX_LOG_LINES: Final = 1_000
+"""Of one attempt."""
+MAX_LOG_FIELDS_BYTES: Final = 8_000
+MAX_CHECKPOINT_BYTES: Final = 65_536
+
+
+def _at_most(most: int) -> AfterValidator:
+    def check(value: Any) -> Any:
+        size = len(to_json(value)) if value is not None else 0
+        if size > most:
+            raise PydanticCustomError("too_large", "must be at most {most} bytes of JSON", {"most": most})
+        return value
+
+    return AfterValidator(check)
 
 
 class Wire(BaseModel):
@@ -56,11 +73,11 @@ class Dispatch:
     execution_timeout_s: float
 
     def encode(self) -> bytes:
-        """Return the message body: one JSON object in UTF-8."""
+        """Return one JSON object in UTF-8, on one line."""
         return to_json(
             {
                 "v": DISPATCH_VERSION,
-                "jobId": str(self.job_id),
+                "jobId": self.job_id,
                 "attempt": self.attempt,
                 "type": self.type,
                 "priority": self.priority.value,
@@ -71,7 +88,7 @@ class Dispatch:
 
     @classmethod
     def decode(cls, body: bytes) -> "Dispatch":
-        """Read a message body; UnreadableDispatch says what is wrong with it."""
+        """Read what `encode` wrote; UnreadableDispatch says what is wrong with it."""
         try:
             fields = from_json(body)
             if fields["v"] != DISPATCH_VERSION:
@@ -116,6 +133,18 @@ class JobError(Wire):
     traceback: str | None = None
 
 
+class LogLine(Wire):
+    """What a handler wrote to its job's log."""
+
+    n: Annotated[int, Field(ge=1, le=MAX_LOG_LINES), _NUMBER]
+    """Counts the lines of the attempt: one that is sent again is the same line."""
+    at: AwareDatetime
+    """By the worker's clock."""
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    message: Annotated[str, Field(max_length=2_000)]
+    fields: Annotated[dict[str, Any], _at_most(MAX_LOG_FIELDS_BYTES)] | None = None
+
+
 class Report(Wire):
     """What a worker says of one attempt: `POST /api/jobs/status` takes one or a list."""
 
@@ -134,6 +163,11 @@ class Report(Wire):
     progress: Annotated[float, Field(ge=0, le=100), _NUMBER] | None = None
     progress_message: Annotated[str, Field(max_length=500)] | None = None
     """What the handler said of it; with `progress` only."""
+    logs: Annotated[tuple[LogLine, ...], Field(max_length=MAX_LOG_LINES)] = ()
+    """Lines of the job's log that were not reported before."""
+    checkpoint: Annotated[Any, _at_most(MAX_CHECKPOINT_BYTES)] = None
+    """JSON from which the job's next attempt can go on, in place of an earlier one. With `running` and without
+    `progress`, logs or a checkpoint make a report that is no claim."""
     timestamp: Any = None
     """The worker's own clock: nobody looks at it, the store uses its own."""
 
@@ -169,6 +203,8 @@ class ReportAnswer(Wire):
     reason: str | None = None
     parents: list[Parent] = []
     """With an accepted claim: the jobs that this one has waited for, in the order in which it named them."""
+    checkpoint: Any = None
+    """With an accepted claim: the last one that an earlier attempt of the job has reported."""
 
 
 class Heartbeat(Wire):

@@ -22,11 +22,16 @@ class Delivery:
     """The adapter's own handle."""
     session: int
     """The connection it came by: after a reconnect, acking it does nothing, and it is delivered again."""
+    part: int = 0
+    """Its place in its message: those of one message have the same tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneDepth:
-    """How many dispatches of a lane wait, are unacknowledged, and how many consumers take them."""
+    """How much of a lane waits and is unacknowledged, and how many consumers take it.
+
+    Postgres counts dispatches; RabbitMQ messages, each of one dispatch or more. None is 0 on both.
+    """
 
     ready: int
     unacked: int
@@ -34,7 +39,11 @@ class LaneDepth:
 
 
 class Consumer(Protocol):
-    """One worker's subscription. A lane's buffer never holds more than its prefetch."""
+    """One worker's subscription. Of a lane it holds not many more dispatches than its prefetch: whole messages.
+
+    Dispatches that came in one message go back in one: if one of them is released, all of them are delivered again
+    once each is acked or released.
+    """
 
     def waiting(self, lane: Priority) -> int:
         """Return how many deliveries of the lane are at hand."""
@@ -67,11 +76,15 @@ class Broker(Protocol):
     async def publish(self, dispatches: Sequence[Dispatch]) -> list[bool]:
         """Send all, confirms in flight; tell for each whether the broker holds it safely.
 
+        Of many, several of one lane share a message (`distriqueue.broker.packs`).
         False means "not known to be": send it again later. Never raises for a lost or refusing broker.
         """
 
     async def consume(self, lanes: Sequence[Priority], *, prefetch: int, consumer_id: str) -> Consumer:
-        """Subscribe to the lanes, at most `prefetch` unacknowledged deliveries of each."""
+        """Subscribe to the lanes, to hold about `prefetch` dispatches of each.
+
+        When messages grow it may be more for a moment; what is over twice the prefetch is given back.
+        """
 
     async def depths(self) -> Mapping[Priority, LaneDepth]:
         """Return each lane's depth; BrokerUnavailable when the broker does not answer."""

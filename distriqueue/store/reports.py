@@ -15,16 +15,16 @@ from distriqueue.core.messages import Answer, Dispatch, JobError, Parent, Report
 from distriqueue.core.states import TERMINAL, Status
 from distriqueue.store.database import Database, again
 from distriqueue.store.followups import dispatches, follow_up
+from distriqueue.store.logs import keep_logs
 from distriqueue.store.routing import Routes, Routing
 from distriqueue.store.statements import load
 
 SQL: Final = load("reports.sql")
 TRACEBACK_CHARS: Final = 16_384
 MESSAGE_CHARS: Final = 4_096
-
-
 PARENT_RESULT_BYTES: Final = 65_536
 """A parent's result that is larger does not come with the claim."""
+_SAID: Final = {"job_id", "attempt", "answer", "reason"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class ReportStore:
             routes = None
         answers = [_answer(report, Answer.ACCEPTED) for report in reports]
         left = order
-        if routes is None and len(claims) + len(ends) == len(reports):
+        if routes is None and len(claims) + len(ends) == len(reports) and not any(map(_has_words, reports)):
             # Nearly always it is claims without parents, and ends that nothing follows from: one statement does.
             rows = await self._database.fetch(SQL["take"], *_take_columns(reports, claims, ends), True)
             accepted = {(claims if row["kind"] == "claim" else ends)[row["n"] - 1] for row in rows}
@@ -69,63 +69,130 @@ class ReportStore:
 
     async def _apply_with_care(self, reports: Sequence[Report], routes: Routes | None) -> Applied:
         """Apply reports, sorted by their jobs' ids, with all that follows from them; and say why others count not."""
-        numbers = range(len(reports))
-        claims = [i for i in numbers if is_claim(reports[i])]
-        newest = {
-            reports[i].job_id: i
-            for i in numbers
-            if reports[i].status is ReportStatus.RUNNING and reports[i].progress is not None
-        }
-        progress = list(newest.values())
-        releases = [i for i in numbers if reports[i].status is ReportStatus.RELEASED]
-        ends = [i for i in numbers if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
-        accepted: set[int] = set()
-        refused: dict[int, str] = {}
-        children: dict[UUID, int] = {}
-        released: list[UUID] = []
-        over: list[UUID] = []
+        batch = _Batch(reports)
         async with self._database.transaction() as connection:
-            if claims and routes is not None:
-                refused = await _hold_back(connection, reports, claims, routes)
-                claims = [i for i in claims if i not in refused]
-            if claims or ends:
-                for row in await connection.fetch(SQL["take"], *_take_columns(reports, claims, ends), False):
-                    i = (claims if row["kind"] == "claim" else ends)[row["n"] - 1]
-                    accepted.add(i)
-                    if row["has_parents"]:
-                        children[reports[i].job_id] = i
-                    if row["followed"]:
-                        over.append(row["id"])
-            if progress:
-                rows = await connection.fetch(SQL["progress"], *_progress_columns([reports[i] for i in progress]))
-                accepted.update(progress[row["n"] - 1] for row in rows)
-            if releases:
-                rows = await connection.fetch(SQL["release"], *_keys([reports[i] for i in releases]))
-                accepted.update(releases[row["n"] - 1] for row in rows)
-                released = [row["id"] for row in rows]
-                over += [row["id"] for row in rows if row["followed"]]
-            ready = await follow_up(connection, over)
+            if batch.claims and routes is not None:
+                await batch.hold_back(connection, routes)
+            await batch.take(connection)
+            await batch.progress(connection)
+            await batch.release(connection)
+            ready = await follow_up(connection, batch.over)
             # After that: a batch that has stopped lets none of its jobs start again.
-            ready += await dispatches(connection, released)
-            left = [i for i in numbers if i not in accepted and i not in refused]
-            judged: dict[int, Any] = {}
-            if left:
-                keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
-                judged = {left[row["n"] - 1]: row for row in await connection.fetch(SQL["judge"], *keys)}
-                children |= {
-                    reports[i].job_id: i
-                    for i, row in judged.items()
-                    if row["has_parents"] and is_claim(reports[i]) and judge(reports[i], row).answer is Answer.ACCEPTED
-                }
-            parents = await _parents(connection, children)
-        answers = [_answer(report, Answer.ACCEPTED) for report in reports]
-        for i, reason in refused.items():
-            answers[i] = _answer(reports[i], Answer.REFUSED, reason)
-        for i, row in judged.items():
-            answers[i] = judge(reports[i], row)
+            ready += await dispatches(connection, batch.released)
+            await batch.judge(connection)
+            await batch.keep_logs(connection)
+            parents = await _parents(connection, batch.children)
+        return Applied(batch.answers(parents), ready)
+
+
+class _Batch:
+    """A batch on its careful way: each step notes what it has decided, by the numbers of the reports."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        numbers = range(len(reports))
+        self._reports = reports
+        self.claims = [i for i in numbers if is_claim(reports[i])]
+        self._running = [i for i in numbers if reports[i].status is ReportStatus.RUNNING and not is_claim(reports[i])]
+        self._releases = [i for i in numbers if reports[i].status is ReportStatus.RELEASED]
+        self._ends = [i for i in numbers if reports[i].status not in (ReportStatus.RUNNING, ReportStatus.RELEASED)]
+        self._accepted: set[int] = set()
+        self._refused: dict[int, str] = {}
+        self._judged: dict[int, Any] = {}
+        self._checkpoints: dict[int, str] = {}
+        """What claims are told."""
+        self.children: dict[UUID, int] = {}
+        """The claims of jobs that have waited for others, by their ids."""
+        self.released: list[UUID] = []
+        self.over: list[UUID] = []
+        """From whose ends, or from whose leaving a slot, something may follow."""
+
+    async def hold_back(self, connection: Any, routes: Routes) -> None:
+        """Put back claims that may not start now."""
+        self._refused = await _hold_back(connection, self._reports, self.claims, routes)
+        self.claims = [i for i in self.claims if i not in self._refused]
+
+    async def take(self, connection: Any) -> None:
+        """Claims and ends."""
+        reports, claims, ends = self._reports, self.claims, self._ends
+        await _leave_checkpoints(connection, [reports[i] for i in ends + self._releases])
+        if not claims and not ends:
+            return
+        for row in await connection.fetch(SQL["take"], *_take_columns(reports, claims, ends), False):
+            i = (claims if row["kind"] == "claim" else ends)[row["n"] - 1]
+            self._accepted.add(i)
+            self._promise(i, row)
+            if row["followed"]:
+                self.over.append(row["id"])
+
+    async def progress(self, connection: Any) -> None:
+        """Of each job the newest counts."""
+        if not self._running:
+            return
+        reports = self._reports
+        await _leave_checkpoints(connection, [reports[i] for i in self._running])
+        latest: dict[UUID, int] = {}
+        for i in self._running:
+            if reports[i].progress is not None or reports[i].job_id not in latest:
+                latest[reports[i].job_id] = i
+        newest = list(latest.values())
+        rows = await connection.fetch(SQL["progress"], *_progress_columns([reports[i] for i in newest]))
+        self._accepted.update(newest[row["n"] - 1] for row in rows)
+
+    async def release(self, connection: Any) -> None:
+        """Attempts that are given back."""
+        if not self._releases:
+            return
+        rows = await connection.fetch(SQL["release"], *_keys([self._reports[i] for i in self._releases]))
+        self._accepted.update(self._releases[row["n"] - 1] for row in rows)
+        self.released = [row["id"] for row in rows]
+        self.over += [row["id"] for row in rows if row["followed"]]
+
+    async def judge(self, connection: Any) -> None:
+        """What has changed nothing."""
+        reports = self._reports
+        left = [i for i in range(len(reports)) if i not in self._accepted and i not in self._refused]
+        if not left:
+            return
+        keys = [reports[i].job_id for i in left], [reports[i].attempt for i in left]
+        self._judged = {left[row["n"] - 1]: row for row in await connection.fetch(SQL["judge"], *keys)}
+        for i, row in self._judged.items():
+            if is_claim(reports[i]) and judge(reports[i], row).answer is Answer.ACCEPTED:
+                self._promise(i, row)
+
+    async def keep_logs(self, connection: Any) -> None:
+        """Lines of the jobs' logs; an end that is told again has brought its lines before."""
+        spoken = [
+            report
+            for i, report in enumerate(self._reports)
+            if report.logs and (i in self._accepted or (i in self._judged and self._is_still_running(i)))
+        ]
+        if spoken:
+            await keep_logs(connection, spoken)
+
+    def answers(self, parents: Mapping[int, list[Parent]]) -> list[ReportAnswer]:
+        """Return the answers, in the order of the reports."""
+        answers = [_answer(report, Answer.ACCEPTED) for report in self._reports]
+        for i, reason in self._refused.items():
+            answers[i] = _answer(self._reports[i], Answer.REFUSED, reason)
+        for i, row in self._judged.items():
+            answers[i] = judge(self._reports[i], row)
         for i, waited_for in parents.items():
             answers[i] = answers[i].model_copy(update={"parents": waited_for})
-        return Applied(answers, ready)
+        for i, checkpoint in self._checkpoints.items():
+            answers[i] = answers[i].model_copy(update={"checkpoint": from_json(checkpoint)})
+        return answers
+
+    def _promise(self, i: int, row: Any) -> None:
+        """Note what an accepted claim is told besides."""
+        if row["has_parents"]:
+            self.children[self._reports[i].job_id] = i
+        if row["checkpoint"] is not None and is_claim(self._reports[i]):
+            self._checkpoints[i] = row["checkpoint"]
+
+    def _is_still_running(self, i: int) -> bool:
+        """Tell whether it is a step of progress that a newer one in this batch has overtaken."""
+        report = self._reports[i]
+        return report.status is ReportStatus.RUNNING and judge(report, self._judged[i]).answer is Answer.ACCEPTED
 
 
 async def _hold_back(
@@ -143,6 +210,14 @@ async def _hold_back(
         rows = await connection.fetch(SQL["throttle"], ids, attempts)
         refused |= dict.fromkeys((left[row["n"] - 1] for row in rows), "rate_limited")
     return refused
+
+
+async def _leave_checkpoints(connection: Any, reports: Sequence[Report]) -> None:
+    """Put down the newest checkpoint of each job, before its end is taken: what has completed leaves none."""
+    newest = {report.job_id: report for report in reports if report.checkpoint is not None}
+    if newest:
+        left = list(newest.values())
+        await connection.execute(SQL["checkpoint"], *_keys(left), [to_json(r.checkpoint).decode() for r in left])
 
 
 async def _parents(connection: Any, children: Mapping[UUID, int]) -> dict[int, list[Parent]]:
@@ -185,7 +260,12 @@ def bounded(report: Report, max_result_bytes: int) -> Report:
 
 def is_claim(report: Report) -> bool:
     """Tell whether it asks to start the attempt."""
-    return report.status is ReportStatus.RUNNING and report.progress is None
+    return report.status is ReportStatus.RUNNING and report.progress is None and not _has_words(report)
+
+
+def _has_words(report: Report) -> bool:
+    """Tell whether it brings lines of the job's log, or a checkpoint."""
+    return bool(report.logs) or report.checkpoint is not None
 
 
 def judge(report: Report, now: Any) -> ReportAnswer:
@@ -216,7 +296,10 @@ def _refusal(status: str | None, *, same_attempt: bool, expired: bool | None) ->
 
 
 def _answer(report: Report, answer: Answer, reason: str | None = None) -> ReportAnswer:
-    return ReportAnswer.model_construct(job_id=report.job_id, attempt=report.attempt, answer=answer, reason=reason)
+    # With every field: the default of a list is copied each time, which costs more than all the rest.
+    return ReportAnswer.model_construct(
+        _SAID, job_id=report.job_id, attempt=report.attempt, answer=answer, reason=reason, parents=[], checkpoint=None
+    )
 
 
 def _keys(reports: Sequence[Report]) -> tuple[list[UUID], list[int], list[str]]:

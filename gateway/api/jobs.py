@@ -1,13 +1,16 @@
-"""Reading jobs, and acting on one: get, list, timeline, attempts, cancel, retry, statistics."""
+"""Reading jobs, and acting on one: get, list, timeline, attempts, logs, cancel, retry, statistics."""
 
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from distriqueue.core.states import Status
+from distriqueue.store.logs import LogLine, LogReader
 from distriqueue.store.reads import Count
 from gateway.api import views
 from gateway.api.access import audit
@@ -28,6 +31,34 @@ CONFLICT: Final[dict[int | str, dict[str, Any]]] = {409: {"model": Problem, "des
 NEXT: Final[dict[str, Any]] = {"description": "The next ones, if there are more", "schema": {"type": "string"}}
 TIMELINE: Final = 1_000
 """Most events of one answer."""
+LINES: Final = 1_000
+"""Most lines of a log in one answer."""
+
+
+class LogQuery(BaseModel):
+    """The page of `GET /jobs/{id}/logs`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempt: int | None = Field(default=None, ge=1, lt=2**31 - 1, description="Only lines of this attempt.")
+    after: str = Field(
+        default="0-0",
+        pattern=r"^[0-9]{1,9}-[0-9]{1,9}$",
+        description="Only lines behind this one: its `attempt`, a dash, its `n`.",
+    )
+
+
+class LogLineView(views.View):
+    """A line that a handler wrote to its job's log."""
+
+    attempt: int
+    n: int
+    """From 1 on, in its attempt."""
+    timestamp: datetime
+    """By the worker's clock."""
+    level: Literal["debug", "info", "warning", "error", "critical"]
+    message: str
+    fields: dict[str, Any] | None
 
 
 @router.get("", summary="List jobs", response_model=views.JobPage)
@@ -103,6 +134,30 @@ async def job_attempts(job_id: JobIdOf, parts: PartsOf) -> Response:
     return _json([views.attempt_view(attempt) for attempt in await parts.reader.attempts(job_id)])
 
 
+@router.get(
+    "/{jobId:uuid}/logs",
+    summary="A job's log",
+    response_model=list[LogLineView],
+    responses=NOT_FOUND | {200: {"headers": {"Link": NEXT}}},
+)
+async def job_logs(job_id: JobIdOf, query: Annotated[LogQuery, Query()], parts: PartsOf) -> Response:
+    """Return what the job's handler wrote to its log, oldest first, at most 1,000 lines; of a running job, so far.
+
+    An attempt has at most 1,000 lines. When there are more, the header `Link` (RFC 8288) has the address of the next
+    ones, with `rel="next"`.
+    """
+    await parts.reader.get(job_id)
+    attempt, _, n = query.after.partition("-")
+    after = (int(attempt), int(n))
+    lines = await LogReader(parts.database).of_job(job_id, LINES + 1, attempt=query.attempt, after=after)
+    shown = [log_line_view(line) for line in lines[:LINES]]
+    headers = {}
+    if len(lines) > LINES:
+        last = lines[LINES - 1]
+        headers["Link"] = f'</api/jobs/{job_id}/logs?after={last.attempt}-{last.n}>; rel="next"'
+    return _json(shown, headers=headers)
+
+
 @router.post(
     "/{jobId:uuid}/cancel",
     summary="Cancel a job",
@@ -124,6 +179,18 @@ async def retry_job(job_id: JobIdOf, parts: PartsOf, request: Request) -> Respon
     await audit(request, "job.retry", str(job_id))
     parts.publisher.offer((await parts.jobs.retry(job_id)).ready)
     return _json(views.job_view(await parts.reader.get(job_id)))
+
+
+def log_line_view(line: LogLine) -> dict[str, Any]:
+    """Show one line of a job's log."""
+    return {
+        "attempt": line.attempt,
+        "n": line.n,
+        "timestamp": line.at,
+        "level": line.level,
+        "message": line.message,
+        "fields": views.raw(line.fields),
+    }
 
 
 def _json(answer: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

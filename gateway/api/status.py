@@ -50,4 +50,6 @@ def _answer(answer: ReportAnswer) -> dict[str, object]:
         shown["reason"] = answer.reason
     if answer.parents:
         shown["parents"] = [parent.model_dump(by_alias=True) for parent in answer.parents]
+    if answer.checkpoint is not None:
+        shown["checkpoint"] = answer.checkpoint
     return shown

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.handlers.registry import Handler
-from workers.runtime.context import JobContext, ProgressSink
+from workers.runtime.context import JobContext, OnNews, ProgressSink
 from workers.runtime.outcome import CANCELLED, INTERRUPTED, RELEASED, Outcome, overdue
-from workers.runtime.pending import RawParents
+from workers.runtime.pending import NOTHING, Granted
 from workers.runtime.recent import AttemptKey
 
 OnFree: TypeAlias = Callable[[float], None]
@@ -36,32 +36,37 @@ class Attempt:
     on_free: OnFree
     timeout_s: float
     started_at: float
-    parents: RawParents = ()
+    granted: Granted = NOTHING
+    given: Mapping[str, Any] | None = None
+    """What the handler asks for by type."""
     context: JobContext = field(init=False)
     stop: Stop | None = None
     ended: bool = False
     """Its end is in the outbox."""
     abandoned: bool = False
     """It ended for us while its handler went on."""
+    waits_for_turn: bool = False
+    """Too many of its type run: it has no slot yet."""
     in_slot: bool = True
     began: bool = False
     """Its handler has been called; a task cancelled before would never run at all."""
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
-    progress: tuple[float, str | None] = (0.0, None)
+    progress: tuple[float, str | None] | None = None
+    progress_sent: tuple[float, str | None] | None = None
     progress_at: float = float("-inf")
     progress_due: bool = False
 
     @classmethod
-    def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree, parents: RawParents = ()) -> "Attempt":
+    def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree, granted: Granted = NOTHING) -> "Attempt":
         """Put a dispatch into a slot; the handler may shorten its timeout."""
         timeout_s = dispatch.execution_timeout_s
         if handler.timeout_s is not None:
             timeout_s = min(timeout_s, handler.timeout_s)
         key = (dispatch.job_id, dispatch.attempt)
-        return cls(key, dispatch, handler, on_free, timeout_s, time.monotonic(), parents)
+        return cls(key, dispatch, handler, on_free, timeout_s, time.monotonic(), granted)
 
-    def open_context(self, sink: ProgressSink) -> None:
+    def open_context(self, sink: ProgressSink, on_news: OnNews) -> None:
         """Make what the handler sees."""
         self.context = JobContext(
             self.dispatch.job_id,
@@ -69,8 +74,15 @@ class Attempt:
             self.dispatch.type,
             deadline=self.started_at + self.timeout_s,
             sink=sink,
-            parents=self.parents,
+            parents=self.granted.parents,
+            resume=self.granted.checkpoint,
+            on_news=on_news,
         )
+
+    def begin_anew(self) -> None:
+        """Its time starts now: it has waited for its turn."""
+        self.started_at = time.monotonic()
+        self.context.deadline = self.started_at + self.timeout_s
 
     def settle(self, outcome: Outcome | None) -> Outcome:
         """Return the end to report, from how the handler ended (None: it has not) and why it was told to stop."""

@@ -1,6 +1,8 @@
 """Calling a handler: the one place where its exceptions are met, in the loop, in a thread and in a child process."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -11,7 +13,9 @@ from workers.runtime.context import JobContext
 from workers.runtime.outcome import HANDLER_ERRORS, INTERRUPTED, Outcome, completed, invalid_payload, raised
 
 
-async def call_async(handler: Handler, dispatch: Dispatch, context: JobContext) -> Outcome:
+async def call_async(
+    handler: Handler, dispatch: Dispatch, context: JobContext, given: Mapping[str, Any] | None = None
+) -> Outcome:
     """Run an async handler to its end; INTERRUPTED when it was cancelled, by us or by itself."""
     structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
     try:
@@ -21,14 +25,16 @@ async def call_async(handler: Handler, dispatch: Dispatch, context: JobContext) 
     except HANDLER_ERRORS as exc:  # a validator of the model is the handler's code too
         return raised(exc)
     try:
-        return completed(await handler.call(payload, context))
+        return completed(await handler.call(payload, context, given))
     except asyncio.CancelledError:  # whoever cancels looks at what comes of it
         return INTERRUPTED
     except HANDLER_ERRORS as exc:
-        return raised(exc)
+        return raised(exc, handler.retry, attempt=dispatch.attempt)
 
 
-def call_sync(handler: Handler, dispatch: Dispatch, context: JobContext) -> Outcome:
+def call_sync(
+    handler: Handler, dispatch: Dispatch, context: JobContext, given: Mapping[str, Any] | None = None
+) -> Outcome:
     """Run a sync handler to its end."""
     structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
     try:
@@ -38,8 +44,8 @@ def call_sync(handler: Handler, dispatch: Dispatch, context: JobContext) -> Outc
     except HANDLER_ERRORS as exc:  # a validator of the model is the handler's code too
         return raised(exc)
     try:
-        return completed(handler.call(payload, context))
+        return completed(handler.call(payload, context, given))
     except asyncio.CancelledError:
         return INTERRUPTED
     except HANDLER_ERRORS as exc:
-        return raised(exc)
+        return raised(exc, handler.retry, attempt=dispatch.attempt)

@@ -15,18 +15,21 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from distriqueue.core.errors import BadSetting
+from distriqueue.core.handler import handlers_of
 from distriqueue.core.messages import Dispatch
 from distriqueue.settings import LogSettings
 from distriqueue.telemetry import configure_logging
-from workers.handlers.registry import describe, load_attribute
+from workers.handlers.registry import Handler, describe, load_attribute
 from workers.runtime.calls import call_async, call_sync
 from workers.runtime.context import JobContext
-from workers.runtime.frames import LENGTHS, end_frame, frame
+from workers.runtime.frames import LENGTHS, end_frame, frame, news_frame
+from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome, failure
 
 PR_SET_PDEATHSIG: Final = 1
@@ -40,6 +43,7 @@ class Parent:
         self._link = link
         self._jobs: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
         self._told_at = 0.0
+        self._telling = threading.Lock()
         threading.Thread(target=self._read, name="parent", daemon=True).start()
 
     def next_job(self) -> tuple[dict[str, Any], bytes]:
@@ -47,8 +51,9 @@ class Parent:
         return self._jobs.get()
 
     def tell(self, data: bytes) -> None:
-        """Send a frame."""
-        self._link.sendall(data)
+        """Send a frame, whole, from any thread."""
+        with self._telling:
+            self._link.sendall(data)
 
     def tell_progress(self, percent: float, message: str | None) -> None:
         """Send the progress, unless one went out a moment ago."""
@@ -86,7 +91,7 @@ def _run(parent: Parent, header: dict[str, Any], body: bytes) -> Outcome:
     dispatch = Dispatch.decode(body)
     sys.path[:] = header["path"]
     try:
-        handler = describe(dispatch.type, load_attribute(header["reference"]), kind="process")
+        handler = _handler(dispatch.type, load_attribute(header["reference"]))
     except (BadSetting, TypeError, ValueError) as exc:
         return failure("handler_not_found", f"the child process cannot load {header['reference']}: {exc}")
     deadline = time.monotonic() + header["timeout_s"]
@@ -97,11 +102,29 @@ def _run(parent: Parent, header: dict[str, Any], body: bytes) -> Outcome:
         deadline=deadline,
         sink=parent.tell_progress,
         parents=header["parents"],
+        resume=header["resume"],
+        on_news=lambda: _tell_news(parent, context.news()),
     )
+    given = dict.fromkeys(handler.needs, context)  # in a child there is nothing else to be given
     parent.tell(frame("begun"))
     if inspect.iscoroutinefunction(handler.function):
-        return asyncio.run(call_async(handler, dispatch, context))
-    return call_sync(handler, dispatch, context)
+        outcome = asyncio.run(call_async(handler, dispatch, context, given))
+    else:
+        outcome = call_sync(handler, dispatch, context, given)
+    _tell_news(parent, context.last_news())
+    return outcome
+
+
+def _handler(type_: str, function: Callable[..., Any]) -> Handler:
+    """Return the handler as it was registered in the parent, if the function carries it."""
+    handler = handlers_of(function).get(type_)
+    return handler if isinstance(handler, Handler) else describe(type_, function, kind="process")
+
+
+def _tell_news(parent: Parent, news: tuple[list[Line], bytes | None]) -> None:
+    lines, checkpoint = news
+    if lines or checkpoint is not None:
+        parent.tell(news_frame(lines, checkpoint))
 
 
 def _die_with(parent_pid: int) -> None:

@@ -1,13 +1,15 @@
 """What parent and child process say to each other: frames of a JSON header and raw bytes. Data only, never code."""
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
 from distriqueue.core.messages import Dispatch, ReportStatus
+from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome
-from workers.runtime.pending import RawParents
+from workers.runtime.pending import NOTHING, Granted
 
 LENGTHS: Final = struct.Struct("!II")
 """The sizes of header and body, in bytes."""
@@ -19,9 +21,29 @@ def frame(kind: str, body: bytes = b"", **fields: object) -> bytes:
     return LENGTHS.pack(len(header), len(body)) + header + body
 
 
-def job_frame(reference: str, timeout_s: float, path: list[str], dispatch: Dispatch, parents: RawParents = ()) -> bytes:
-    """The parent hands the child an attempt: where its function is, its payload, and how the job's parents ended."""
-    return frame("job", dispatch.encode(), reference=reference, timeout_s=timeout_s, path=path, parents=parents)
+def job_frame(
+    reference: str, timeout_s: float, path: list[str], dispatch: Dispatch, granted: Granted = NOTHING
+) -> bytes:
+    """The parent hands the child an attempt: where its function is, its payload, and what its claim brought."""
+    return frame(
+        "job",
+        dispatch.encode(),
+        reference=reference,
+        timeout_s=timeout_s,
+        path=path,
+        parents=granted.parents,
+        resume=granted.checkpoint,
+    )
+
+
+def news_frame(lines: Sequence[Line], checkpoint: bytes | None) -> bytes:
+    """The child tells what its handler wrote to the job's log, and its newest checkpoint."""
+    return frame("news", checkpoint or b"", lines=lines, has_checkpoint=checkpoint is not None)
+
+
+def read_news(header: dict[str, Any], body: bytes) -> tuple[list[Line], bytes | None]:
+    """Read what `news_frame` wrote."""
+    return header["lines"], body if header["has_checkpoint"] else None
 
 
 def end_frame(outcome: Outcome) -> bytes:

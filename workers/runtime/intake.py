@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final, Protocol
 
 from distriqueue.core.job import Priority
@@ -21,10 +21,14 @@ log = get_logger("worker.intake")
 
 BUSY_S: Final = 0.25
 """So long without a free slot, and what is at hand is given back for other workers to run."""
+HELD_S: Final = 1.0
+"""What is at hand for longer is given back too; looked at that often, so nothing is held back for twice as long."""
 RECENT_FREE_S: Final = 0.1
 """A full worker claims ahead only while its slots keep freeing."""
 IDLE_S: Final = 0.25
 PAUSED_LANE_POLL_S: Final = 0.05
+_DOUBLED: Final = frozenset({"running_elsewhere", "finished", "stale_attempt"})
+"""Why a dispatch is refused that was delivered twice, as those of a message are of which a part was given back."""
 
 
 class Claims(Protocol):
@@ -74,6 +78,10 @@ class Intake:
         self._to_ack = asyncio.Event()
         self._wake = asyncio.Event()
         self._freed_at = 0.0
+        self._taken: Counter[Priority] = Counter()
+        self._seen: dict[Priority, int] = {}
+        """Of each lane, how many will have been taken once all is taken that was at hand at `_seen_at`."""
+        self._seen_at = time.monotonic()
         self._draining = False
         self._leaving = False
         self.paused: frozenset[Priority] = frozenset()
@@ -88,7 +96,10 @@ class Intake:
         """Keep the slots filled until `drain`."""
         while not self._draining:
             budget = self._budget()
-            if budget <= 0:
+            if self._holds_back():
+                await self._consumer.pause()
+                await self._resume()
+            elif budget <= 0:
                 await self._until_budget()
             elif self._take(budget):
                 await asyncio.sleep(0)
@@ -150,6 +161,7 @@ class Intake:
             if delivery is None:
                 break
             taken = True
+            self._taken[lane] += 1
             key = key_of(delivery.dispatch)
             if key in self._undecided or key in self._recent or self._slots.holds(key):
                 self._decide(delivery)  # delivered again: it is in our hands, or has been
@@ -173,7 +185,8 @@ class Intake:
         self._decide(delivery)
         self._wake.set()
         if answer != Answer.ACCEPTED:
-            log.info("claim_refused", job_id=str(key[0]), attempt=key[1], answer=answer, reason=reason)
+            say = log.debug if reason in _DOUBLED else log.info
+            say("claim_refused", job_id=str(key[0]), attempt=key[1], answer=answer, reason=reason)
             return
         self._recent.add(key)
         if self._leaving:
@@ -208,8 +221,25 @@ class Intake:
             self._release_ready(older_than_s=STALLED_S)
             self._wake.clear()
             await wait_for(self._wake, BUSY_S)
+        await self._resume()
+
+    def _holds_back(self) -> bool:
+        """Tell, every `HELD_S`, whether something is at hand that was so at the last look."""
+        now = time.monotonic()
+        if now - self._seen_at < HELD_S:
+            return False
+        held = any(self._taken[lane] < seen for lane, seen in self._seen.items() if self._waiting(lane))
+        self._look(now)
+        return held
+
+    def _look(self, now: float) -> None:
+        self._seen = {lane: self._taken[lane] + self._consumer.waiting(lane) for lane in self._choice.lanes}
+        self._seen_at = now
+
+    async def _resume(self) -> None:
         if not self._draining:
             await self._consumer.resume()
+            self._look(time.monotonic())
 
     async def _until_delivery(self) -> None:
         if self.paused and any(self._consumer.waiting(lane) for lane in self.paused):

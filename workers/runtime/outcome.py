@@ -3,7 +3,7 @@
 import math
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from distriqueue.core.errors import Discard, HandlerSignal, Retry
 from distriqueue.core.messages import ReportStatus
+from workers.runtime.retries import Retries
 
 MAX_TRACEBACK_BYTES: Final = 8_000
 MAX_MESSAGE_BYTES: Final = 2_000
@@ -28,7 +29,7 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt; `result` is encoded JSON."""
+    """The end of one attempt; `result` and `checkpoint` are encoded JSON, `lines` the last ones of the job's log."""
 
     status: ReportStatus
     result: bytes | None = None
@@ -37,6 +38,8 @@ class Outcome:
     traceback: str | None = None
     retryable: bool = True
     retry_after_s: float | None = None
+    lines: Sequence[dict[str, Any]] = ()
+    checkpoint: bytes | None = None
 
 
 def completed(value: object) -> Outcome:
@@ -49,7 +52,7 @@ def completed(value: object) -> Outcome:
         return failure(
             "result_too_large", f"the handler's result is {len(result)} bytes, the most is {MAX_RESULT_BYTES}"
         )
-    if b"\\u0000" in result and _NUL.search(result):
+    if holds_nul(result):
         return failure("result_not_json", "the handler's result holds a NUL character, which cannot be stored")
     return Outcome(ReportStatus.COMPLETED, result)
 
@@ -64,21 +67,26 @@ def failure(error_type: str, message: str, *, retryable: bool = False) -> Outcom
     )
 
 
-def raised(exc: BaseException) -> Outcome:
-    """The handler raised: `Retry` and `Discard` steer, anything else is a failed attempt with its traceback."""
+def raised(exc: BaseException, retries: Retries | None = None, *, attempt: int = 1) -> Outcome:
+    """The handler raised: `Retry` and `Discard` steer, anything else is a failed attempt with its traceback.
+
+    `retries` is the handler's own policy for it, if it has one.
+    """
     if isinstance(exc, HandlerSignal):
         return Outcome(
             ReportStatus.FAILED,
             error_message=clean(exc.message, MAX_MESSAGE_BYTES),
             error_type=exc.code,
             retryable=not isinstance(exc, Discard),
-            retry_after_s=_bounded(exc.delay_s) if isinstance(exc, Retry) and exc.delay_s is not None else None,
+            retry_after_s=_bounded(exc.delay_s) if isinstance(exc, Retry) else None,
         )
     return Outcome(
         ReportStatus.FAILED,
         error_message=clean(_text(exc) or type(exc).__name__, MAX_MESSAGE_BYTES),
         error_type=clean(type(exc).__name__, 200),
-        traceback=_traceback(exc),
+        traceback=traceback_of(exc),
+        retryable=retries is None or retries.allows(exc),
+        retry_after_s=_bounded(retries.wait_s(attempt)) if retries is not None else None,
     )
 
 
@@ -127,9 +135,14 @@ def cut(text: str, max_chars: int) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-def _bounded(delay_s: float) -> float | None:
+def holds_nul(json: bytes) -> bool:
+    """Tell whether JSON holds a NUL character, which Postgres would store but not read back."""
+    return b"\\u0000" in json and _NUL.search(json) is not None
+
+
+def _bounded(delay_s: float | None) -> float | None:
     """What the gateway accepts as a delay; None (the policy's own) for what is no number."""
-    return min(max(delay_s, 0.0), MAX_RETRY_AFTER_S) if math.isfinite(delay_s) else None
+    return min(max(delay_s, 0.0), MAX_RETRY_AFTER_S) if delay_s is not None and math.isfinite(delay_s) else None
 
 
 def _text(exc: BaseException) -> str:
@@ -139,7 +152,8 @@ def _text(exc: BaseException) -> str:
         return "(its message cannot be read)"
 
 
-def _traceback(exc: BaseException) -> str:
+def traceback_of(exc: BaseException) -> str:
+    """Return an exception's traceback without our own first frame, cut in the middle."""
     own: Any = exc.__traceback__
     lines = traceback.format_exception(type(exc), exc, own.tb_next if own is not None and own.tb_next else own)
     return clean("".join(lines), MAX_TRACEBACK_BYTES)

@@ -1,21 +1,43 @@
 """The order of reports: a FIFO in which a job has at most one report in flight and one more waiting."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from workers.runtime.recent import AttemptKey
 
-RawParents: TypeAlias = Sequence[Any]
-"""What an accepted claim says of the jobs that this one has waited for, as it came; hardly any job has some."""
 
-OnAnswer: TypeAlias = Callable[[AttemptKey, str, str | None, RawParents], None]
-"""Called once with the gateway's answer (`core.messages.Answer`), its reason, and the job's parents."""
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What an accepted claim brings along, as it came; hardly any job has some."""
+
+    parents: Sequence[Any] = ()
+    """How the jobs ended that this one has waited for."""
+    checkpoint: Any = None
+    """Where an earlier attempt has come to."""
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Granted":
+        """Read the gateway's answer to a claim."""
+        parents, checkpoint = answer.get("parents"), answer.get("checkpoint")
+        return NOTHING if parents is None and checkpoint is None else cls(parents or (), checkpoint)
+
+
+NOTHING: Final = Granted()
+RawParents: TypeAlias = Granted
+"""The intake's name for it."""
+
+OnAnswer: TypeAlias = Callable[[AttemptKey, str, str | None, Granted], None]
+"""Called once with the gateway's answer (`core.messages.Answer`), its reason, and what an accepted claim brings."""
 
 OVERHEAD_BYTES: Final = 300
 """What a report weighs besides its result and its error."""
+LINE_BYTES: Final = 200
+"""What a line of a job's log weighs besides its message, its fields included as they mostly are."""
 
 
 class Kind(Enum):
@@ -38,6 +60,31 @@ class Pending:
     sent: bool = False
     """Once sent, a claim may have been accepted although no answer came."""
     answered: bool = field(default=False)
+    checkpoint_bytes: int = 0
+
+    def say(self, lines: Sequence[dict[str, Any]], checkpoint: bytes | None) -> None:
+        """Bring along lines of the job's log, and a checkpoint."""
+        if lines:
+            self.body["logs"] = lines
+            self.size_bytes += _weight(lines)
+        if checkpoint is not None:
+            self.body["checkpoint"] = orjson.Fragment(checkpoint)
+            self.checkpoint_bytes = len(checkpoint)
+            self.size_bytes += self.checkpoint_bytes
+
+    def take_over(self, older: "Pending") -> int:
+        """Say also what the older report would have said beside its progress; return what that adds in bytes."""
+        before_bytes = self.size_bytes
+        if "logs" in older.body:
+            self.body["logs"] = [*older.body["logs"], *self.body.get("logs", ())]
+            self.size_bytes += _weight(older.body["logs"])
+        if "checkpoint" in older.body and "checkpoint" not in self.body:
+            self.body["checkpoint"] = older.body["checkpoint"]
+            self.checkpoint_bytes = older.checkpoint_bytes
+            self.size_bytes += self.checkpoint_bytes
+        if self.kind is Kind.PROGRESS and "progress" in older.body and "progress" not in self.body:
+            self.body |= {name: older.body[name] for name in ("progress", "progressMessage") if name in older.body}
+        return self.size_bytes - before_bytes
 
 
 class PendingReports:
@@ -70,7 +117,7 @@ class PendingReports:
         if key in self._in_flight:
             replaced = self._behind.get(key)
             if replaced is not None:
-                self.size_bytes -= replaced.size_bytes
+                self.size_bytes += report.take_over(replaced) - replaced.size_bytes
             self._behind[key] = report
             return
         waiting = self._progress.pop(key, None) if self._progress else None
@@ -78,9 +125,9 @@ class PendingReports:
             self._queue.append(report)
             waiting = report
         else:
-            self.size_bytes -= waiting.size_bytes
+            self.size_bytes += report.take_over(waiting) - waiting.size_bytes
             waiting.kind, waiting.body, waiting.size_bytes = report.kind, report.body, report.size_bytes
-            waiting.on_answer = report.on_answer
+            waiting.on_answer, waiting.checkpoint_bytes = report.on_answer, report.checkpoint_bytes
         if report.kind is Kind.PROGRESS:
             self._progress[key] = waiting
 
@@ -118,7 +165,7 @@ class PendingReports:
         for report in reversed(unanswered):
             behind = self._behind.pop(report.key, None)
             if behind is not None and report.kind is Kind.PROGRESS:
-                self.size_bytes -= report.size_bytes
+                self.size_bytes += behind.take_over(report) - report.size_bytes
                 report = behind  # noqa: PLW2901 # what is newer says it all
             elif behind is not None:
                 raise AssertionError(f"a report behind an unanswered {report.kind.value}")
@@ -136,3 +183,7 @@ class PendingReports:
             else:
                 kept.append(report)
         self._queue = kept
+
+
+def _weight(lines: Sequence[dict[str, Any]]) -> int:
+    return sum(len(line["message"]) + LINE_BYTES for line in lines)

@@ -19,7 +19,7 @@ import orjson
 from distriqueue.core.errors import DistriQueueError
 from distriqueue.telemetry import get_logger
 from workers.runtime.attempt import Attempt, Stop
-from workers.runtime.frames import LENGTHS, job_frame, read_end
+from workers.runtime.frames import LENGTHS, job_frame, read_end, read_news
 from workers.runtime.outcome import INTERRUPTED, Outcome, failure
 from workers.runtime.runner import Done
 
@@ -80,7 +80,7 @@ class Child:
     async def run(self, attempt: Attempt, begun: Begun) -> Outcome:
         """Run the attempt; ChildDied when the process ends first."""
         is_begun = False
-        job = job_frame(attempt.handler.reference, attempt.timeout_s, sys.path, attempt.dispatch, attempt.parents)
+        job = job_frame(attempt.handler.reference, attempt.timeout_s, sys.path, attempt.dispatch, attempt.granted)
         try:
             self._writer.write(job)
             await self._writer.drain()
@@ -92,6 +92,8 @@ class Child:
                         begun(attempt)
                     case "progress":
                         attempt.context.progress(header["percent"], header["message"])
+                    case "news":
+                        attempt.context.relay(*read_news(header, body))
                     case _:
                         return read_end(header, body)
         except (asyncio.IncompleteReadError, ConnectionError) as exc:

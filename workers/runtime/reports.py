@@ -20,8 +20,9 @@ from distriqueue.core.retry import backoff_s
 from distriqueue.lifecycle import wait_for
 from distriqueue.telemetry import get_logger
 from workers.runtime.gateway import ReportsRejected
+from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome, failure
-from workers.runtime.pending import OVERHEAD_BYTES, Kind, OnAnswer, Pending, PendingReports
+from workers.runtime.pending import NOTHING, OVERHEAD_BYTES, Granted, Kind, OnAnswer, Pending, PendingReports
 from workers.runtime.recent import AttemptKey, key_of
 
 log = get_logger("worker.reports")
@@ -77,18 +78,33 @@ class Outbox:
         key = key_of(dispatch)
         self._add(Pending(key, Kind.CLAIM, self._body(key, ReportStatus.RUNNING), on_answer=on_answer))
 
-    def progress(self, key: AttemptKey, percent: float, message: str | None, on_answer: OnAnswer) -> None:
-        """Tell how far a running attempt is; an older one that still waits is replaced."""
+    def progress(
+        self,
+        key: AttemptKey,
+        percent: float | None,
+        message: str | None,
+        on_answer: OnAnswer,
+        *,
+        lines: Sequence[Line] = (),
+        checkpoint: bytes | None = None,
+    ) -> None:
+        """Tell how far a running attempt is, and what it has to say; an older one that still waits is replaced."""
         body = self._body(key, ReportStatus.RUNNING)
-        body["progress"] = percent
+        if percent is not None:
+            body["progress"] = percent
         if message is not None:
             body["progressMessage"] = message
-        self._add(Pending(key, Kind.PROGRESS, body, OVERHEAD_BYTES + len(message or ""), on_answer))
+        report = Pending(key, Kind.PROGRESS, body, OVERHEAD_BYTES + len(message or ""), on_answer)
+        report.say(lines, checkpoint)
+        self._add(report)
 
     def end(self, key: AttemptKey, outcome: Outcome) -> None:
         """Tell how an attempt ended; its claim was answered before."""
         size_bytes = OVERHEAD_BYTES + len(outcome.result or b"") + len(outcome.traceback or "")
-        self._add(Pending(key, Kind.END, self._end_body(key, outcome), size_bytes))
+        report = Pending(key, Kind.END, self._end_body(key, outcome), size_bytes)
+        if outcome.lines or outcome.checkpoint is not None:
+            report.say(outcome.lines, outcome.checkpoint)
+        self._add(report)
 
     def withdraw_claims(self) -> list[AttemptKey]:
         """Take back the claims that no gateway has seen, and return them; their `on_answer` is not called."""
@@ -175,7 +191,7 @@ class Outbox:
         reason = answer.get("reason")
         self._pending.answered(report)
         if report.on_answer is not None:
-            report.on_answer(report.key, said, reason, answer.get("parents") or ())
+            report.on_answer(report.key, said, reason, Granted.of(answer))
         elif said != Answer.ACCEPTED and report.kind is Kind.END:
             job_id, attempt = report.key
             log.warning("report_not_taken", job_id=str(job_id), attempt=attempt, answer=said, reason=reason)
@@ -186,7 +202,7 @@ class Outbox:
         log.error("report_rejected", job_id=str(job_id), attempt=attempt, kind=report.kind.value, error=str(exc))
         self._pending.answered(report)
         if report.kind is Kind.CLAIM and report.on_answer is not None:
-            report.on_answer(report.key, Answer.REFUSED, f"the gateway rejects the claim: {exc}", ())
+            report.on_answer(report.key, Answer.REFUSED, f"the gateway rejects the claim: {exc}", NOTHING)
         elif report.kind is Kind.END and report.body.get("errorType") not in _OWN_WORDS:
             if exc.status == 413:
                 instead = failure("result_too_large", f"the gateway takes no result of {report.size_bytes} bytes")

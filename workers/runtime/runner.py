@@ -58,7 +58,7 @@ class LoopRunner:
         attempt.began = True
         outcome = INTERRUPTED
         if attempt.stop is None:
-            outcome = await call_async(attempt.handler, attempt.dispatch, attempt.context)
+            outcome = await call_async(attempt.handler, attempt.dispatch, attempt.context, attempt.given)
             task = asyncio.current_task()
             if outcome is INTERRUPTED and attempt.stop is None and task is not None and task.cancelling():
                 raise asyncio.CancelledError  # not the attempt: the whole worker is being torn down

@@ -57,7 +57,9 @@ class ThreadRunner:
             attempt, context = work
             stopped = attempt.context.cancelled.is_set()
             outcome = (
-                INTERRUPTED if stopped else context.run(call_sync, attempt.handler, attempt.dispatch, attempt.context)
+                INTERRUPTED
+                if stopped
+                else context.run(call_sync, attempt.handler, attempt.dispatch, attempt.context, attempt.given)
             )
             self._results.append((attempt, outcome))
             # One wake-up of the loop serves all threads that end before it comes round.

@@ -28,15 +28,21 @@ WITH claim AS (
 SELECT claim.n FROM claim JOIN back ON back.id = claim.job_id AND back.attempt = claim.attempt
 
 -- name: progress
-UPDATE jobs j SET progress = r.progress, progress_message = coalesce(r.message, j.progress_message)
+UPDATE jobs j SET progress = coalesce(r.progress, j.progress), progress_message = coalesce(r.message, j.progress_message)
   FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float4[], $5::text[]) WITH ORDINALITY
        AS r(job_id, attempt, worker_id, progress, message, n)
  WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
 RETURNING r.n
 
+-- name: checkpoint
+-- From where the next attempt can go on. Before an end is taken: what does not run any more leaves none.
+UPDATE jobs j SET checkpoint = CAST(r.checkpoint AS json)
+  FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS r(job_id, attempt, worker_id, checkpoint)
+ WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.worker_id = r.worker_id AND j.status || '' = 'running'
+
 -- name: take
 -- Claims and ends. Without a transaction around it ($12: alone), one statement is one round trip and one commit; what has
--- followers or parents is then left, for more is to be done in its transaction.
+-- followers or parents, or a checkpoint to go on from, is then left, for more is to be done.
 WITH claimed AS (
     UPDATE jobs j
        SET status = 'running', worker_id = r.worker_id, started_at = now(), progress = NULL, progress_message = NULL,
@@ -44,8 +50,8 @@ WITH claimed AS (
       FROM unnest($1::uuid[], $2::int[], $3::text[]) WITH ORDINALITY AS r(job_id, attempt, worker_id, n)
      WHERE j.id = r.job_id AND j.attempt = r.attempt AND j.status || '' IN ('pending', 'queued')
        AND (j.expires_at IS NULL OR j.expires_at > now())
-       AND NOT ($12 AND j.has_parents)
-    RETURNING r.n, j.id, j.has_parents
+       AND NOT ($12 AND (j.has_parents OR j.checkpoint IS NOT NULL))
+    RETURNING r.n, j.id, j.has_parents, j.checkpoint
 ), ended AS (
     UPDATE jobs j
        SET status      = CASE WHEN retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
@@ -59,6 +65,7 @@ WITH claimed AS (
            progress    = CASE WHEN r.outcome = 'completed' THEN 100 ELSE j.progress END,
            result      = CAST(r.result AS json),
            error       = CAST(r.error AS json),
+           checkpoint  = CASE WHEN r.outcome <> 'completed' THEN j.checkpoint END,
            fingerprint = CASE WHEN r.outcome IN ('failed', 'timeout')
                                AND NOT retries(r.outcome, r.retryable, j.failures, j.max_retries, j.cancel_requested)
                               THEN fingerprint(j.type, CAST(r.error AS json)) END
@@ -71,9 +78,9 @@ WITH claimed AS (
     INSERT INTO attempts (job_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, outcome, error FROM ended WHERE status = 'retrying'
 )
-SELECT 'claim' AS kind, n, id, has_parents, false AS followed FROM claimed
+SELECT 'claim' AS kind, n, id, has_parents, false AS followed, checkpoint FROM claimed
  UNION ALL
-SELECT 'end', n, id, false, followed FROM ended
+SELECT 'end', n, id, false, followed, NULL FROM ended
 
 -- name: release
 WITH released AS (
@@ -94,7 +101,8 @@ SELECT n, id, followed FROM released
 
 -- name: judge
 -- For what matched no row above: where the job is now, and how this very attempt ended before.
-SELECT r.n, j.status, j.attempt, j.worker_id, j.expires_at <= now() AS expired, j.has_parents, a.outcome, a.worker_id AS ended_on
+SELECT r.n, j.status, j.attempt, j.worker_id, j.expires_at <= now() AS expired, j.has_parents, j.checkpoint,
+       a.outcome, a.worker_id AS ended_on
   FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS r(job_id, attempt, n)
   LEFT JOIN jobs j ON j.id = r.job_id
   LEFT JOIN attempts a ON a.job_id = r.job_id AND a.attempt = r.attempt

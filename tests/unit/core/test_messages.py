@@ -18,6 +18,7 @@ json_values = st.recursive(
 def test_a_dispatch_survives_the_wire(payload: dict[str, object]) -> None:
     sent = Dispatch(new_job_id(), 3, "resize", Priority.LOW, payload, 12.5)
     assert Dispatch.decode(sent.encode()) == sent
+    assert b"\n" not in sent.encode()
 
 
 def test_a_newer_senders_extra_field_is_ignored() -> None:

@@ -201,6 +201,8 @@ class FakeGateway:
         """What the requests said as `Authorization`."""
         self.parents: dict[str, list[dict[str, Any]]] = {}
         """By job id: what its accepted claim is told."""
+        self.checkpoints: dict[str, Any] = {}
+        """By job id: what its accepted claim is told, too."""
         self.applied: list[dict[str, Any]] = []
         """What was accepted, first times only."""
         self.refuse: dict[str, str] = {}
@@ -266,6 +268,8 @@ class FakeGateway:
             return answer | {"answer": "refused", "reason": self.refuse[report["jobId"]]}
         if report["status"] == "running" and report["jobId"] in self.parents:
             answer["parents"] = self.parents[report["jobId"]]
+        if report["status"] == "running" and report["jobId"] in self.checkpoints:
+            answer["checkpoint"] = self.checkpoints[report["jobId"]]
         what = (report["jobId"], report["attempt"], report["status"], report.get("progress"))
         if what in self.seen:
             self.repeated += 1

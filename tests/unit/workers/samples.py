@@ -53,6 +53,10 @@ def registry_with(gates: Gates) -> Registry:
             gates.cleaned_up = bool(ctx.cancelled)
         return "waited"
 
+    @registry.handler("sleep")
+    async def sleep(payload: dict[str, Any]) -> None:
+        await asyncio.sleep(payload["s"])
+
     @registry.handler("stubborn")
     async def stubborn(_payload: dict[str, Any]) -> None:
         gates.started.set()

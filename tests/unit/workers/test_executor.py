@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
@@ -16,8 +16,9 @@ from distriqueue.core.messages import Dispatch, Report, ReportStatus
 from tests.unit.workers.fakes import dispatch_of, until
 from tests.unit.workers.samples import Gates, registry_with
 from workers.runtime.executor import Executor
+from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome
-from workers.runtime.pending import OnAnswer, RawParents
+from workers.runtime.pending import NOTHING, Granted, OnAnswer
 from workers.runtime.recent import AttemptKey, key_of
 
 
@@ -27,13 +28,28 @@ class Ends:
     def __init__(self) -> None:
         self.outcomes: dict[AttemptKey, Outcome] = {}
         self.progressed: list[tuple[float, str | None]] = []
+        self.lines: list[Line] = []
+        self.checkpoints: list[bytes] = []
         self.on_answer: OnAnswer | None = None
         self.changed = asyncio.Event()
 
-    def progress(self, key: AttemptKey, percent: float, message: str | None, on_answer: OnAnswer) -> None:
+    def progress(
+        self,
+        key: AttemptKey,
+        percent: float | None,
+        message: str | None,
+        on_answer: OnAnswer,
+        *,
+        lines: Sequence[Line] = (),
+        checkpoint: bytes | None = None,
+    ) -> None:
         """Note it."""
         assert key not in self.outcomes, "progress after the end"
-        self.progressed.append((percent, message))
+        if percent is not None:
+            self.progressed.append((percent, message))
+        self.lines += lines
+        if checkpoint is not None:
+            self.checkpoints.append(checkpoint)
         self.on_answer = on_answer
         self.changed.set()
 
@@ -62,11 +78,18 @@ class Lab:
         self.freed: list[float] = []
 
     def start(
-        self, type_: str, payload: dict[str, Any] | None = None, timeout_s: float = 30.0, *, parents: RawParents = ()
+        self,
+        type_: str,
+        payload: dict[str, Any] | None = None,
+        timeout_s: float = 30.0,
+        *,
+        parents: Sequence[Any] = (),
+        checkpoint: Any = None,
+        attempt: int = 1,
     ) -> Dispatch:
         """Run a job."""
-        dispatch = dispatch_of(type_, payload, timeout_s=timeout_s)
-        self.executor.start(dispatch, self.freed.append, parents)
+        dispatch = dispatch_of(type_, payload, timeout_s=timeout_s, attempt=attempt)
+        self.executor.start(dispatch, self.freed.append, Granted(parents, checkpoint))
         return dispatch
 
     async def run(self, type_: str, payload: dict[str, Any] | None = None, timeout_s: float = 30.0) -> Outcome:
@@ -277,7 +300,7 @@ async def test_a_stale_progress_stops_the_handler() -> None:
         dispatch = lab.start("progress", {"steps": 1})
         await until(lambda: lab.ends.on_answer is not None)
         assert lab.ends.on_answer is not None
-        lab.ends.on_answer(key_of(dispatch), "stale", None, ())
+        lab.ends.on_answer(key_of(dispatch), "stale", None, NOTHING)
         assert (await lab.ends.of(dispatch)).status is ReportStatus.CANCELLED
 
 

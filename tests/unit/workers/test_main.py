@@ -27,7 +27,7 @@ PARENT = """
     from workers.runtime.executor import Executor
 
     class Ends:
-        def progress(self, key, percent, message, on_answer):
+        def progress(self, key, percent, message, on_answer, **words):
             print(message, flush=True)
         def end(self, key, outcome):
             print("ended", outcome, flush=True)
@@ -77,6 +77,7 @@ def test_a_sigkilled_worker_leaves_no_child_however_busy() -> None:
         ((), {"DISTRIQUEUE_BROKER_URL": "http://x"}, "DISTRIQUEUE_BROKER_URL"),
         (("no.such:registry",), {"DISTRIQUEUE_BROKER_URL": "amqp://x"}, "no.such"),
         ((), {"DISTRIQUEUE_BROKER_URL": "amqp://x", "DISTRIQUEUE_WEBHOOK_SECRETS": "x"}, "DISTRIQUEUE_WEBHOOK_SECRETS"),
+        (("tests.unit.workers.talkers:GREEDY",), {"DISTRIQUEUE_BROKER_URL": "amqp://x"}, "asks for db: Database"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_and_is_named(

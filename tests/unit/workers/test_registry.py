@@ -1,6 +1,7 @@
 """Registering handlers."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from distriqueue.core.errors import BadSetting
 from tests.unit.workers import samples
-from workers import Registry
+from workers import JobContext, Registry
 from workers.handlers import default_registry
 from workers.handlers.registry import describe, load_attribute
 
@@ -19,6 +20,43 @@ async def an_async(payload: dict[str, Any]) -> None:
 
 def a_sync(payload: samples.Amount, ctx: object) -> None:
     """A sync one, that wants its context."""
+
+
+def a_greedy_one(payload: samples.Amount, gates: samples.Gates, *, ctx: JobContext, more: Registry) -> None:
+    """One that needs things."""
+
+
+async def a_bare_one(payload, ctx) -> None:  # type: ignore[no-untyped-def]
+    """One without annotations."""
+
+
+@contextlib.asynccontextmanager
+async def gates() -> AsyncIterator[samples.Gates]:
+    """Provide gates."""
+    yield samples.Gates()
+
+
+def test_what_a_handler_needs_is_what_its_other_parameters_say() -> None:
+    handler = describe("a", a_greedy_one)
+    assert not handler.wants_context
+    assert dict(handler.needs) == {"gates": samples.Gates, "ctx": JobContext, "more": Registry}
+    assert not describe("b", a_sync).needs
+    bare = describe("c", a_bare_one)
+    assert (bare.wants_context, bare.payload, dict(bare.needs)) == (True, None, {})
+
+
+def test_a_thing_is_provided_once_and_goes_with_its_registry() -> None:
+    registry, other = Registry(), Registry()
+    registry.handler("a")(a_greedy_one)
+    with pytest.raises(BadSetting, match="gates: Gates"):
+        registry.check()
+    other.provide(samples.Gates, gates)
+    with pytest.raises(ValueError, match="Gates is provided already"):
+        other.provide(samples.Gates, gates)
+    registry.include(other)
+    with pytest.raises(BadSetting, match="more: Registry"):
+        registry.check()
+    assert registry.factories == {samples.Gates: gates}
 
 
 def test_auto_means_loop_for_async_and_thread_for_sync() -> None:
@@ -74,6 +112,9 @@ def test_what_cannot_be_a_handler_is_refused_with_a_reason() -> None:
     def local(payload: Mapping[str, Any]) -> None: ...
     def unreadable(payload: "Nowhere") -> None: ...  # type: ignore[name-defined] # noqa: F821
 
+    def unsaid(payload: dict[str, Any], ctx: JobContext, db) -> None: ...  # type: ignore[no-untyped-def]
+    def by_place(payload: dict[str, Any], db: samples.Gates, /) -> None: ...
+
     for function in (nothing, three, keyword):
         with pytest.raises(TypeError, match="must take"):
             describe("a", function)
@@ -87,6 +128,14 @@ def test_what_cannot_be_a_handler_is_refused_with_a_reason() -> None:
         describe("a", an_async, kind="thread")
     with pytest.raises(ValueError, match="kind"):
         describe("a", local, kind="fiber")
+    with pytest.raises(TypeError, match="must say by a class what it wants as db"):
+        describe("a", unsaid)
+    with pytest.raises(TypeError, match="positional-only"):
+        describe("a", by_place)
+    with pytest.raises(TypeError, match="is given nothing"):
+        describe("a", a_greedy_one, kind="process")
+    with pytest.raises(ValueError, match="concurrency"):
+        describe("a", local, concurrency=0)
     with pytest.raises(ValueError, match="timeout_s"):
         describe("a", local, timeout_s=0)
     with pytest.raises(ValueError, match="1 to 200"):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.unit.workers.fakes import FakeGateway, dispatch_of, refused_url, serv
 from workers.runtime import reports
 from workers.runtime.gateway import Gateways
 from workers.runtime.outcome import Outcome, completed, failure
-from workers.runtime.pending import RawParents
+from workers.runtime.pending import NOTHING, Granted
 from workers.runtime.recent import AttemptKey, key_of
 from workers.runtime.reports import Outbox
 
@@ -39,7 +40,7 @@ class Claims:
         self.end = end
         self.answers: dict[AttemptKey, tuple[str, str | None]] = {}
 
-    def __call__(self, key: AttemptKey, answer: str, reason: str | None, _parents: RawParents) -> None:
+    def __call__(self, key: AttemptKey, answer: str, reason: str | None, _parents: Granted) -> None:
         """Take the answer."""
         assert key not in self.answers
         self.answers[key] = (answer, reason)
@@ -47,7 +48,7 @@ class Claims:
             self.outbox.end(key, self.end)
 
 
-def ignore(_key: AttemptKey, _answer: str, _reason: str | None, _parents: RawParents) -> None:
+def ignore(_key: AttemptKey, _answer: str, _reason: str | None, _parents: Granted) -> None:
     """Nobody asks."""
 
 
@@ -61,6 +62,34 @@ async def test_a_claim_and_its_end() -> None:
     running, ended = gateway.of(dispatch)
     assert running == {"jobId": str(dispatch.job_id), "attempt": 1, "status": "running", "workerId": "w.1"}
     assert (ended["status"], ended["result"]) == ("completed", {"ok": True})
+
+
+async def test_a_claim_brings_what_is_known_of_the_job() -> None:
+    gateway, plain, rich = FakeGateway(), dispatch_of(), dispatch_of()
+    gateway.parents[str(rich.job_id)] = [{"type": "a"}]
+    gateway.checkpoints[str(rich.job_id)] = {"page": 7}
+    granted: dict[AttemptKey, Granted] = {}
+    async with served(gateway) as url, an_outbox(url) as outbox:
+        for dispatch in (plain, rich):
+            outbox.claim(dispatch, lambda key, _answer, _reason, brought: granted.update({key: brought}))
+        assert await outbox.flush(5)
+    assert granted == {key_of(plain): NOTHING, key_of(rich): Granted([{"type": "a"}], {"page": 7})}
+    assert granted[key_of(plain)] is NOTHING
+
+
+async def test_what_a_job_says_goes_with_its_progress_and_its_end() -> None:
+    gateway, dispatch = FakeGateway(), dispatch_of()
+    key = key_of(dispatch)
+    line: dict[str, Any] = {"n": 1, "at": "2026-01-01T00:00:00Z", "level": "info", "message": "a"}
+    async with served(gateway) as url, an_outbox(url) as outbox:
+        outbox.progress(key, None, None, ignore, lines=[line], checkpoint=b'{"page":7}')
+        assert await outbox.flush(5)
+        outbox.end(key, replace(failure("x", "y"), lines=[line | {"n": 2}], checkpoint=b"8"))
+        assert await outbox.flush(5)
+    said, ended = gateway.of(dispatch)
+    assert (said["status"], said["logs"], said["checkpoint"]) == ("running", [line], {"page": 7})
+    assert "progress" not in said
+    assert (ended["status"], ended["logs"], ended["checkpoint"]) == ("failed", [line | {"n": 2}], 8)
 
 
 async def test_a_refusal_says_why() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.messages import Dispatch
@@ -192,6 +193,47 @@ async def test_no_more_run_at_once_than_there_are_slots(lab: Lab) -> None:
         lab.gates.go.set()
         await until(lambda: lab.gates.runs == 10)
     assert sum(lab.broker.acked.values()) == 10
+
+
+async def test_what_is_at_hand_for_long_is_given_back_although_slots_free(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker ends a job every 20 ms, and has jobs for most of a second at hand; another has nothing to do."""
+    monkeypatch.setattr(intake, "HELD_S", 0.1)
+    jobs = [dispatch_of("sleep", {"s": 0.2}) for _ in range(50)]
+    async with lab.working(capacity=10):
+        for job in jobs[:10]:
+            await lab.publish(job)
+            await asyncio.sleep(0.02)
+        await lab.publish(*jobs[10:])
+        idle = await lab.broker.consume(list(Priority), prefetch=15, consumer_id="idle")
+        assert await idle.wait(0.5)
+        got = [delivery.dispatch for _ in range(15) if (delivery := idle.take(Priority.MEDIUM))]
+        assert len(got) == 15
+        for job in jobs:
+            if job not in got:
+                assert (await lab.gateway.end_of(job))["status"] == "completed"
+
+
+async def test_what_is_at_hand_of_a_paused_lane_is_not_given_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "HELD_S", 0.05)
+    lab.orchestrator.answer["paused"] = ["HIGH"]
+    held = dispatch_of(lane=Priority.HIGH)
+    async with lab.working():
+        await lab.publish(held)
+        await asyncio.sleep(0.3)
+        assert (lab.consumer.pauses, lab.consumer.waiting(Priority.HIGH)) == (0, 1)
+
+
+async def test_a_dispatch_that_came_twice_is_refused_without_ado(lab: Lab) -> None:
+    twice, cancelled = dispatch_of(), dispatch_of()
+    lab.gateway.refuse |= {str(twice.job_id): "running_elsewhere", str(cancelled.job_id): "cancelled"}
+    with capture_logs() as logs:
+        async with lab.working():
+            await lab.publish(twice, cancelled)
+            await until(lambda: sum(lab.broker.acked.values()) == 2)
+    refused = {log["job_id"]: log["log_level"] for log in logs if log["event"] == "claim_refused"}
+    assert refused == {str(twice.job_id): "debug", str(cancelled.job_id): "info"}
 
 
 async def test_urgent_work_overtakes_a_flood(lab: Lab) -> None:
