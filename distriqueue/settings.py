@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from distriqueue.core.errors import BadSetting
 from distriqueue.core.job import Priority
+from distriqueue.core.messages import DISPATCH_PACK
 
 PREFIX: Final = "DISTRIQUEUE_"
 WHSEC: Final = "whsec_"
@@ -50,6 +51,13 @@ class BrokerSettings(_Settings):
         description="`amqp://user:password@host:port/vhost` for RabbitMQ, `postgresql://…` for the Postgres broker."
     )
     publish_timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for the broker to confirm.")
+    dispatch_pack: int = Field(
+        default=DISPATCH_PACK,
+        ge=1,
+        le=256,
+        description="Most jobs sent in one message, when many are sent together; 1: always one, while workers that"
+        " read no more are being replaced.",
+    )
 
 
 class LogSettings(_Settings):

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from distriqueue.core.errors import BadSetting
+from distriqueue.core.messages import DISPATCH_PACK
 from distriqueue.core.ports import Broker
 
 _ADAPTERS: Final = {
@@ -32,9 +33,10 @@ class _Adapter(Broker, Protocol):
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, *, publish_timeout_s: float) -> AsyncIterator[Broker]:
+async def connect(url: str, *, publish_timeout_s: float, dispatch_pack: int = DISPATCH_PACK) -> AsyncIterator[Broker]:
     """Yield the broker of the URL at once, connecting behind it for as long as it takes; close it at the end.
 
+    It sends at most `dispatch_pack` jobs in one message, and reads messages of any number.
     A broker that is down, or refuses us, is logged and tried again; BadSetting for a URL that no adapter takes.
     """
     scheme = urlsplit(url).scheme
@@ -42,7 +44,9 @@ async def connect(url: str, *, publish_timeout_s: float) -> AsyncIterator[Broker
         raise BadSetting(f"DISTRIQUEUE_BROKER_URL: {scheme or 'no'} scheme; one of {', '.join(_ADAPTERS)} is needed")
     adapter_module = importlib.import_module(_ADAPTERS[scheme])
     async with asyncio.TaskGroup() as group:
-        adapter: _Adapter = adapter_module.make(url, publish_timeout_s=publish_timeout_s, group=group)
+        adapter: _Adapter = adapter_module.make(
+            url, publish_timeout_s=publish_timeout_s, dispatch_pack=dispatch_pack, group=group
+        )
         group.create_task(adapter.run(), name="broker")
         try:
             yield adapter

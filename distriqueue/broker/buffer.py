@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 
 from distriqueue.core.job import Priority
 from distriqueue.core.ports import Delivery
@@ -10,7 +11,7 @@ from distriqueue.lifecycle import wait_for
 
 
 class LaneBuffers:
-    """One queue per lane, oldest first. The prefetch bounds what the adapters put in."""
+    """One queue per lane, oldest first."""
 
     def __init__(self, lanes: Sequence[Priority]) -> None:
         self._waiting: dict[Priority, deque[Delivery]] = {lane: deque() for lane in lanes}
@@ -29,6 +30,18 @@ class LaneBuffers:
         """Take the lane's oldest, if any."""
         waiting = self._waiting.get(lane)
         return waiting.popleft() if waiting else None
+
+    def surplus(self, lane: Priority, jobs: int) -> list[Delivery]:
+        """Take the newest whole messages of the lane that have no more than so many dispatches together."""
+        waiting = self._waiting[lane]
+        taken: list[Delivery] = []
+        while waiting:
+            tag = waiting[-1].tag
+            message = list(takewhile(lambda each: each.tag == tag, reversed(waiting)))  # noqa: B023 - used up at once
+            if len(taken) + len(message) > jobs:
+                break
+            taken.extend(waiting.pop() for _ in message)
+        return taken
 
     def drain(self) -> list[Delivery]:
         """Take all."""

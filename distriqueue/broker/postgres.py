@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from distriqueue.broker import postgres_sql as sql
+from distriqueue.broker.packs import pack
 from distriqueue.broker.postgres_consumer import PostgresConsumer
 from distriqueue.broker.postgres_session import CALL_S, NUMBER, Connection, faults, session
 from distriqueue.broker.topology import LANES, RECONNECT_CAP_S
@@ -23,7 +24,7 @@ log = get_logger("broker")
 _rng = random.SystemRandom()
 
 WAITING_BOUND: Final = 20_000
-"""Most dispatches that wait for their insert; calls beyond it are refused at once."""
+"""Most messages that wait for their insert; calls beyond it are refused at once."""
 INSERT_MESSAGES: Final = 1000
 INSERT_BYTES: Final = 4 * 1024 * 1024
 """Bounds of one insert."""
@@ -33,24 +34,27 @@ PROBE_S: Final = 5.0
 
 @dataclass(slots=True)
 class _Waiting:
-    """A dispatch on its way."""
+    """A message on its way."""
 
     lane: int
     body: bytes
+    places: list[int]
+    """Which of their call's dispatches it says."""
     held: asyncio.Future[bool]
 
 
-def make(url: str, *, publish_timeout_s: float, group: asyncio.TaskGroup) -> "PostgresBroker":
+def make(url: str, *, publish_timeout_s: float, dispatch_pack: int, group: asyncio.TaskGroup) -> "PostgresBroker":
     """Return the broker of the URL, not yet connected: `run` does that. Consumers run in the group."""
-    return PostgresBroker(url, publish_timeout_s=publish_timeout_s, group=group)
+    return PostgresBroker(url, publish_timeout_s=publish_timeout_s, dispatch_pack=dispatch_pack, group=group)
 
 
 class PostgresBroker:
     """`core.ports.Broker`. `run` keeps the connection that publishes; each consumer keeps one of its own."""
 
-    def __init__(self, url: str, *, publish_timeout_s: float, group: asyncio.TaskGroup) -> None:
+    def __init__(self, url: str, *, publish_timeout_s: float, dispatch_pack: int, group: asyncio.TaskGroup) -> None:
         self._url = url
         self._publish_timeout_s = publish_timeout_s
+        self._dispatch_pack = dispatch_pack
         self._group = group
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
@@ -70,13 +74,21 @@ class PostgresBroker:
         if not self.connected or (self._waiting and len(self._waiting) + len(dispatches) > WAITING_BOUND):
             return [False] * len(dispatches)
         loop = asyncio.get_running_loop()
-        mine = [_Waiting(NUMBER[d.priority], d.encode(), loop.create_future()) for d in dispatches]
+        mine = [
+            _Waiting(NUMBER[each.lane], each.body, each.places, loop.create_future())
+            for each in pack(dispatches, most=self._dispatch_pack)
+        ]
+        held = [False] * len(dispatches)
         if not mine:
-            return []
+            return held
         self._waiting.extend(mine)
         self._wake.set()
         await asyncio.wait([one.held for one in mine], timeout=self._publish_timeout_s)
-        return [one.held.done() and one.held.result() for one in mine]
+        for one in mine:
+            if one.held.done() and one.held.result():
+                for place in one.places:
+                    held[place] = True
+        return held
 
     async def consume(self, lanes: Sequence[Priority], *, prefetch: int, consumer_id: str) -> PostgresConsumer:
         """Subscribe to the lanes; when Postgres is down, as soon as it is back."""
@@ -93,7 +105,7 @@ class PostgresBroker:
             self._consumers.remove(consumer)
 
     async def depths(self) -> Mapping[Priority, LaneDepth]:
-        """Return each lane's depth; `ready` stops counting at 100,000."""
+        """Return each lane's depth in dispatches; `ready` stops counting at 100,000 messages."""
         async with self._turn:
             with faults():
                 rows = await self._up().fetch(sql.DEPTHS, [NUMBER[lane] for lane in LANES])
@@ -165,6 +177,7 @@ class PostgresBroker:
                 sql.PUBLISH,
                 lanes,
                 [one.body for one in batch],
+                [len(one.places) for one in batch],
                 ",".join(map(str, sorted(set(lanes)))),
                 timeout=self._publish_timeout_s,
             )

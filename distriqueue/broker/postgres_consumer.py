@@ -3,16 +3,19 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from distriqueue.broker import postgres_sql as sql
 from distriqueue.broker.buffer import LaneBuffers
+from distriqueue.broker.held import Held
+from distriqueue.broker.packs import unpack
 from distriqueue.broker.postgres_session import CALL_S, NUMBER, Connection, session
 from distriqueue.broker.topology import LANES, RECONNECT_CAP_S
 from distriqueue.core.errors import BrokerUnavailable
 from distriqueue.core.job import Priority
-from distriqueue.core.messages import Dispatch, UnreadableDispatch
+from distriqueue.core.messages import DISPATCH_PACK, UnreadableDispatch
 from distriqueue.core.ports import Delivery
 from distriqueue.core.retry import backoff_s
 from distriqueue.lifecycle import wait_for
@@ -44,7 +47,9 @@ class PostgresConsumer:
         self._buffers = LaneBuffers(lanes)
         self._number = 0
         """Our row in broker.consumers; the last one when not connected."""
-        self._held: dict[int, Priority] = {}
+        self._held = {lane: Held() for lane in lanes}
+        self._per_message = dict.fromkeys(lanes, DISPATCH_PACK)
+        """How many dispatches a message of the lane had last, rounded up."""
         self._acked: list[int] = []
         self._released: list[int] = []
         self._promising: set[Priority] = set()
@@ -72,11 +77,11 @@ class PostgresConsumer:
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """The claims are decided: forget these. Idempotent; never raises for a lost connection."""
-        self._acked += self._let_go(deliveries)
+        self._decide(deliveries, release=False)
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give these back, to be delivered to anyone. Never raises for a lost connection."""
-        self._released += self._let_go(deliveries)
+        self._decide(deliveries, release=True)
 
     async def pause(self) -> None:
         """Take no more and give back what is at hand, so that others can run it."""
@@ -183,23 +188,32 @@ class PostgresConsumer:
     def _room(self, lane: Priority) -> int:
         if self._paused or lane not in self._promising or self._buffers.waiting(lane) > self._prefetch // 2:
             return 0
-        return self._prefetch - sum(held is lane for held in self._held.values())
+        return -(-(self._prefetch - self._held[lane].jobs) // self._per_message[lane])
 
     async def _receive(self, connection: Connection, rows: list[Any], wanted: dict[Priority, int]) -> None:
         unreadable: dict[int, str] = {}
+        messages: Counter[Priority] = Counter()
+        jobs: Counter[Priority] = Counter()
         for row in sorted(rows, key=lambda row: row["id"]):
             lane = LANES[row["lane"]]
             wanted[lane] -= 1
             try:
-                dispatch = Dispatch.decode(row["body"])
+                dispatches = unpack(row["body"])
             except UnreadableDispatch as exc:
                 log.warning("dispatch_unreadable", lane=lane.value, size_bytes=len(row["body"]), error=str(exc))
                 unreadable[row["id"]] = str(exc).replace("\0", "")
                 continue
-            self._held[row["id"]] = lane
-            self._buffers.put(Delivery(dispatch=dispatch, lane=lane, tag=row["id"], session=self._number))
+            messages[lane] += 1
+            jobs[lane] += len(dispatches)
+            self._held[lane].add(row["id"], len(dispatches))
+            for part, dispatch in enumerate(dispatches):
+                self._buffers.put(Delivery(dispatch, lane, row["id"], self._number, part))
         # A lane that gave all we asked for may have more.
         self._promising.update(lane for lane, missing in wanted.items() if missing == 0)
+        for lane, count in messages.items():
+            self._per_message[lane] = -(-jobs[lane] // count)
+            if self._held[lane].jobs > 2 * self._prefetch:
+                await self.release(self._buffers.surplus(lane, self._held[lane].jobs - self._prefetch))
         if self._paused:
             await self.release(self._buffers.drain())
         if unreadable:
@@ -218,11 +232,15 @@ class PostgresConsumer:
         # All of our lanes: which of them they were of does not matter to who looks.
         await connection.execute(sql.NOTIFY, _numbers({NUMBER[lane] for lane in self._lanes}))
 
-    def _let_go(self, deliveries: Sequence[Delivery]) -> list[int]:
-        gone = [d.tag for d in deliveries if d.session == self._number and self._held.pop(d.tag, None) is not None]
-        if gone:
+    def _decide(self, deliveries: Sequence[Delivery], *, release: bool) -> None:
+        for lane, held in self._held.items():
+            mine = [each for each in deliveries if each.lane is lane and each.session == self._number]
+            acked, released = held.decide(mine, release=release)
+            held.forget(acked + released)
+            self._acked += acked
+            self._released += released
+        if self._acked or self._released:
             self._wake.set()
-        return gone
 
     def _on_notification(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         named = {LANES[int(number)] for number in str(payload).split(",")}
@@ -233,7 +251,7 @@ class PostgresConsumer:
         """Drop what came by an old session: it is delivered again."""
         self.attached.clear()
         self._buffers.drain()
-        self._held.clear()
+        self._held = {lane: Held() for lane in self._lanes}
         self._acked.clear()
         self._released.clear()
 

@@ -1,7 +1,7 @@
 """The Postgres broker's statements.
 
-One row per dispatch; `holder` is the consumer that has it, NULL while it waits. The lease is the consumer's, not the
-dispatch's, so renewing it is one update of one row however much the consumer holds.
+One row per message, of one dispatch or several (`jobs`); `holder` is the consumer that has it, NULL while it waits. The
+lease is the consumer's, not the message's, so renewing it is one update of one row however much the consumer holds.
 """
 
 from typing import Final
@@ -12,7 +12,11 @@ CHANNEL: Final = "distriqueue_dispatches"
 """The payload of a notification is the numbers of the lanes with something new: `0,3`."""
 
 SCHEMA_LOCK: Final = 0x6469_7374_7269_7175
-IS_CREATED: Final = "SELECT to_regclass('broker.dead') IS NOT NULL"
+IS_CREATED: Final = """
+SELECT to_regclass('broker.dead') IS NOT NULL AND EXISTS (
+    SELECT FROM pg_attribute WHERE attrelid = to_regclass('broker.dispatches') AND attname = 'jobs' AND NOT attisdropped
+)
+"""
 CREATE: Final = """
 CREATE SCHEMA IF NOT EXISTS broker;
 
@@ -27,9 +31,12 @@ CREATE TABLE IF NOT EXISTS broker.dispatches (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     lane   smallint NOT NULL,
     body   bytea NOT NULL,
-    holder bigint
+    holder bigint,
+    jobs   smallint NOT NULL DEFAULT 1
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 -- A body is compressed or moved out of the row only when it is large; it is read once and never changed.
+-- Tables of a version that sent every dispatch by itself; one that is still running goes on doing so.
+ALTER TABLE broker.dispatches ADD COLUMN IF NOT EXISTS jobs smallint NOT NULL DEFAULT 1;
 CREATE INDEX IF NOT EXISTS dispatches_waiting ON broker.dispatches (lane, id) WHERE holder IS NULL;
 CREATE INDEX IF NOT EXISTS dispatches_held ON broker.dispatches (holder, lane) WHERE holder IS NOT NULL;
 
@@ -45,9 +52,9 @@ CREATE TABLE IF NOT EXISTS broker.dead (
 # Without a live consumer of these lanes nobody listens, and a notification makes commits wait for each other.
 PUBLISH: Final = f"""
 WITH sent AS (
-    INSERT INTO broker.dispatches (lane, body) SELECT * FROM unnest($1::smallint[], $2::bytea[])
+    INSERT INTO broker.dispatches (lane, body, jobs) SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::smallint[])
 )
-SELECT pg_notify('{CHANNEL}', $3)
+SELECT pg_notify('{CHANNEL}', $4)
 WHERE EXISTS (SELECT FROM broker.consumers WHERE lanes && $1::smallint[])
 """  # noqa: S608 - a constant of ours
 
@@ -109,10 +116,11 @@ TRIM_DEAD: Final = f"DELETE FROM broker.dead WHERE id <= (SELECT max(id) FROM br
 DEPTH_BOUND: Final = 100_000
 DEPTHS: Final = f"""
 SELECT l.lane,
-    (SELECT count(*) FROM (
-        SELECT FROM broker.dispatches AS d WHERE d.lane = l.lane AND d.holder IS NULL LIMIT {DEPTH_BOUND}
+    (SELECT coalesce(sum(waiting.jobs), 0) FROM (
+        SELECT d.jobs FROM broker.dispatches AS d WHERE d.lane = l.lane AND d.holder IS NULL LIMIT {DEPTH_BOUND}
     ) AS waiting) AS ready,
-    (SELECT count(*) FROM broker.dispatches AS d WHERE d.lane = l.lane AND d.holder IS NOT NULL) AS unacked,
+    (SELECT coalesce(sum(d.jobs), 0) FROM broker.dispatches AS d
+      WHERE d.lane = l.lane AND d.holder IS NOT NULL) AS unacked,
     (SELECT count(*) FROM broker.consumers AS c WHERE l.lane = ANY (c.lanes) AND c.lease_until > now()) AS consumers
 FROM unnest($1::smallint[]) AS l(lane)
 """  # noqa: S608

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from distriqueue.broker import topology
+from distriqueue.broker.packs import pack
 from distriqueue.broker.rabbitmq_consumer import RabbitMQConsumer
 from distriqueue.broker.rabbitmq_publisher import Publisher
 from distriqueue.broker.rabbitmq_session import CALL_S, Session, faults
@@ -27,17 +28,24 @@ STEADY_S: Final = 5.0
 """A session that lived this long was good: the backoff begins anew after it."""
 
 
-def make(url: str, *, publish_timeout_s: float, group: asyncio.TaskGroup) -> "RabbitMQBroker":  # noqa: ARG001 - one signature for all adapters
+def make(
+    url: str,
+    *,
+    publish_timeout_s: float,
+    dispatch_pack: int,
+    group: asyncio.TaskGroup,  # noqa: ARG001 - one signature for all adapters
+) -> "RabbitMQBroker":
     """Return the broker of the URL, not yet connected: `run` does that."""
-    return RabbitMQBroker(url, publish_timeout_s=publish_timeout_s)
+    return RabbitMQBroker(url, publish_timeout_s=publish_timeout_s, dispatch_pack=dispatch_pack)
 
 
 class RabbitMQBroker:
     """`core.ports.Broker`. `run` is its supervisor: open a session, watch it, replace it."""
 
-    def __init__(self, url: str, *, publish_timeout_s: float) -> None:
+    def __init__(self, url: str, *, publish_timeout_s: float, dispatch_pack: int) -> None:
         self._url = url
         self._publish_timeout_s = publish_timeout_s
+        self._dispatch_pack = dispatch_pack
         self._numbers = itertools.count(1)
         self._session: Session | None = None
         self._publisher: Publisher | None = None
@@ -54,7 +62,11 @@ class RabbitMQBroker:
         """Send all, confirms in flight; False for what RabbitMQ is not known to hold."""
         if self._publisher is None or not self.connected:
             return [False] * len(dispatches)
-        return await self._publisher.publish(dispatches, timeout_s=self._publish_timeout_s)
+        packs = pack(dispatches, most=self._dispatch_pack)
+        held = [False] * len(dispatches)
+        for place in await self._publisher.publish(packs, timeout_s=self._publish_timeout_s):
+            held[place] = True
+        return held
 
     async def consume(self, lanes: Sequence[Priority], *, prefetch: int, consumer_id: str) -> RabbitMQConsumer:
         """Subscribe to the lanes; when RabbitMQ is down, as soon as it is back."""
@@ -74,7 +86,10 @@ class RabbitMQBroker:
             self._consumers.remove(consumer)
 
     async def depths(self) -> Mapping[Priority, LaneDepth]:
-        """Return each lane's depth. AMQP does not tell what others hold: `unacked` is what our own consumers do."""
+        """Return each lane's depth in messages. AMQP does not tell what others hold: `unacked` is what ours do.
+
+        A consumer that changed its credit counts twice until what it held before is settled.
+        """
         session = self._up()
         found = {}
         with faults():

@@ -1,12 +1,12 @@
-"""AMQP 0-9-1 frames of the two hot calls, written by hand (specification §4.2.3 to §4.2.6).
+"""AMQP 0-9-1 frames of the hot calls, written by hand (specification §4.2.3 to §4.2.6).
 
 A publish by the client library costs a task, five futures and three marshalled frames. Here it is a few `struct`
-calls, and a batch is one write.
+calls, and a batch of publishes or acks is one write.
 """
 
 import struct
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from aiormq.abc import ChannelFrame
 from pamqp import commands
@@ -16,6 +16,11 @@ _FRAME: Final = struct.Struct(">BHI")
 _HEADER: Final = struct.Struct(">HHQH")
 _METHOD, _CONTENT_HEADER, _BODY = 1, 2, 3
 _BASIC: Final = 60
+_ACK, _NACK = 80, 120
+_SETTLE: Final = struct.Struct(">BHIHHQBs")
+_SETTLE_BYTES: Final = 13
+"""Of an ack's or nack's arguments: class, method, delivery tag and bits."""
+_MULTIPLE, _REQUEUE = 1, 2
 _END: Final = b"\xce"
 
 # Property flags, in the order of their values: content-type, delivery-mode, message-id.
@@ -61,7 +66,16 @@ def as_one_write(parts: Collection[bytes]) -> ChannelFrame:
     return ChannelFrame(payload=b"".join(parts), should_close=False)
 
 
-def settle_plan(unsettled: dict[int, None], tags: Collection[int]) -> tuple[int | None, list[int]]:
+def settle_frames(channel_number: int, upto: int | None, singles: Collection[int], *, requeue: bool) -> list[bytes]:
+    """Return the frames that say a settle plan: acks, or nacks that put back."""
+    method, bits = (_NACK, _REQUEUE) if requeue else (_ACK, 0)
+    plan = [(tag, bits) for tag in singles]
+    if upto is not None:
+        plan.insert(0, (upto, bits | _MULTIPLE))
+    return [_SETTLE.pack(_METHOD, channel_number, _SETTLE_BYTES, _BASIC, method, *each, _END) for each in plan]
+
+
+def settle_plan(unsettled: dict[int, Any], tags: Collection[int]) -> tuple[int | None, list[int]]:
     """Take the tags out of `unsettled` (oldest first), and return how to tell the broker in the fewest frames.
 
     The first answer settles everything up to and including it (`multiple`), because all of that is in `tags`; the

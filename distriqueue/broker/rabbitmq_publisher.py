@@ -1,17 +1,17 @@
 """Publishing with confirms in flight."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
 import aiormq
 
 from distriqueue.broker import topology
+from distriqueue.broker.packs import Pack
 from distriqueue.broker.rabbitmq_frames import PublishWriter, as_one_write
 from distriqueue.broker.rabbitmq_session import Session, faults
 from distriqueue.core.errors import BrokerUnavailable
-from distriqueue.core.messages import Dispatch
 from distriqueue.telemetry import get_logger
 
 log = get_logger("broker")
@@ -42,19 +42,21 @@ class Publisher:
         self._unconfirmed: set[Confirm] = set()
         self._room = asyncio.Event()
 
-    async def publish(self, dispatches: Sequence[Dispatch], *, timeout_s: float) -> list[bool]:
-        """Send all and wait for the confirms; False for what is returned, refused, or unconfirmed in time."""
-        confirms: list[Confirm] = []
+    async def publish(self, packs: Iterable[Pack], *, timeout_s: float) -> list[int]:
+        """Send all and wait for the confirms.
+
+        Return the places of what is confirmed: not of what is returned, refused, or unconfirmed in time.
+        """
+        confirms: list[tuple[Pack, Confirm]] = []
         try:
             with faults():
                 async with asyncio.timeout(timeout_s):
-                    await self._send(dispatches, confirms)
+                    await self._send(packs, confirms)
                     if confirms:
-                        await asyncio.wait(confirms)
+                        await asyncio.wait([confirm for _, confirm in confirms])
         except BrokerUnavailable as exc:
-            log.warning("broker_publish_unconfirmed", sent=len(confirms), of=len(dispatches), error=str(exc))
-        held = [_is_confirmed(confirm) for confirm in confirms]
-        return held + [False] * (len(dispatches) - len(held))
+            log.warning("broker_publish_unconfirmed", messages=len(confirms), error=str(exc))
+        return [place for sent, confirm in confirms if _is_confirmed(confirm) for place in sent.places]
 
     def abandon(self) -> None:
         """The session is lost: nothing more will be confirmed."""
@@ -62,10 +64,10 @@ class Publisher:
             confirm.cancel()
         self._room.set()
 
-    async def _send(self, dispatches: Sequence[Dispatch], confirms: list[Confirm]) -> None:
+    async def _send(self, packs: Iterable[Pack], confirms: list[tuple[Pack, Confirm]]) -> None:
         # One writer at a time: the broker numbers publishes in the order in which it reads them.
         async with self._turn:
-            for write in _writes(dispatches):
+            for write in _writes(packs):
                 while len(self._unconfirmed) + len(write) > WINDOW:
                     self._room.clear()
                     await self._room.wait()
@@ -73,18 +75,18 @@ class Publisher:
                     raise BrokerUnavailable(self._session.reason)
                 await self._write(write, confirms)
 
-    async def _write(self, write: list[tuple[str, bytes]], confirms: list[Confirm]) -> None:
+    async def _write(self, write: list[Pack], confirms: list[tuple[Pack, Confirm]]) -> None:
         loop = asyncio.get_running_loop()
         parts: list[bytes] = []
-        for routing_key, body in write:
+        for one in write:
             self._channel.delivery_tag += 1
             message_id = str(self._channel.delivery_tag)
             confirm = self._channel.confirmations[self._channel.delivery_tag] = loop.create_future()
             self._channel.message_id_delivery_tag[message_id] = self._channel.delivery_tag
             self._unconfirmed.add(confirm)
             confirm.add_done_callback(partial(self._settled, message_id))
-            confirms.append(confirm)
-            parts += self._writer.frames(routing_key, body, message_id=message_id)
+            confirms.append((one, confirm))
+            parts += self._writer.frames(one.lane.queue, one.body, message_id=message_id)
         try:
             await self._channel.write_queue.put(as_one_write(parts))
         except BaseException:
@@ -108,13 +110,12 @@ def _is_confirmed(confirm: Confirm) -> bool:
     return confirm.done() and not confirm.cancelled() and confirm.exception() is None
 
 
-def _writes(dispatches: Sequence[Dispatch]) -> Iterator[list[tuple[str, bytes]]]:
-    write: list[tuple[str, bytes]] = []
+def _writes(packs: Iterable[Pack]) -> Iterator[list[Pack]]:
+    write: list[Pack] = []
     size_bytes = 0
-    for dispatch in dispatches:
-        body = dispatch.encode()
-        write.append((dispatch.priority.queue, body))
-        size_bytes += len(body)
+    for one in packs:
+        write.append(one)
+        size_bytes += one.size_bytes
         if len(write) >= WRITE_MESSAGES or size_bytes >= WRITE_BYTES:
             yield write
             write, size_bytes = [], 0

@@ -13,7 +13,7 @@ import asyncpg
 from distriqueue import broker
 from distriqueue.broker import topology
 from distriqueue.core.job import Priority, new_job_id
-from distriqueue.core.messages import Dispatch
+from distriqueue.core.messages import DISPATCH_PACK, Dispatch
 from distriqueue.core.ports import Broker, Consumer, Delivery
 from tests.conftest import forget_topology
 from tests.servers.postgres import PostgresServer
@@ -35,6 +35,9 @@ class Lab(Protocol):
 
     async def inject(self, lane: Priority, body: bytes) -> None:
         """Put a message into the lane that no publisher of ours would send."""
+
+    async def messages(self, lane: Priority) -> list[bytes]:
+        """Look at what waits in the lane, the oldest first."""
 
     async def dead(self) -> list[bytes]:
         """Take what was dead-lettered."""
@@ -67,11 +70,19 @@ class PostgresLab:
             f"INSERT INTO broker.dispatches (lane, body) VALUES ({number}, '\\x{body.hex()}')", database=self._database
         )
 
+    async def messages(self, lane: Priority) -> list[bytes]:
+        """Read the rows that wait."""
+        number = topology.LANES.index(lane)
+        return await self._bodies(f"broker.dispatches WHERE lane = {number} AND holder IS NULL")
+
     async def dead(self) -> list[bytes]:
         """Read the dead rows."""
+        return await self._bodies("broker.dead")
+
+    async def _bodies(self, source: str) -> list[bytes]:
         connection = await asyncpg.connect(self.url, timeout=10)
         try:
-            rows = await connection.fetch("SELECT body FROM broker.dead ORDER BY id")
+            rows = await connection.fetch(f"SELECT body FROM {source} ORDER BY id")
         finally:
             await connection.close()
         return [row["body"] for row in rows]
@@ -104,11 +115,18 @@ class RabbitMQLab:
             exchange = await channel.get_exchange(topology.EXCHANGE)
             await exchange.publish(aio_pika.Message(body), routing_key=lane.queue, timeout=10)
 
+    async def messages(self, lane: Priority) -> list[bytes]:
+        """Get what is in the lane's queue, and leave it there."""
+        return await self._bodies(lane.queue)
+
     async def dead(self) -> list[bytes]:
         """Get what is in the dead-letter queue, and leave it there."""
+        return await self._bodies(topology.DEAD_QUEUE)
+
+    async def _bodies(self, name: str) -> list[bytes]:
         async with await aio_pika.connect(self.url, timeout=10) as connection:
             channel = await connection.channel()
-            queue = await channel.get_queue(topology.DEAD_QUEUE)
+            queue = await channel.get_queue(name)
             found = []
             while message := await queue.get(fail=False, timeout=10):
                 found.append(message.body)
@@ -129,9 +147,11 @@ async def through_proxy(lab: Lab) -> AsyncIterator[tuple[str, Proxy]]:
 
 
 @asynccontextmanager
-async def connected(url: str, *, publish_timeout_s: float = 5.0) -> AsyncIterator[Broker]:
+async def connected(
+    url: str, *, publish_timeout_s: float = 5.0, dispatch_pack: int = DISPATCH_PACK
+) -> AsyncIterator[Broker]:
     """Yield a broker that is up."""
-    async with broker.connect(url, publish_timeout_s=publish_timeout_s) as b:
+    async with broker.connect(url, publish_timeout_s=publish_timeout_s, dispatch_pack=dispatch_pack) as b:
         await until(lambda: b.connected)
         yield b
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from distriqueue import broker
 from distriqueue.core.errors import BadSetting, BrokerUnavailable
 from distriqueue.core.job import Priority
+from distriqueue.core.messages import DISPATCH_PACK
 from distriqueue.core.ports import Broker, Consumer
 from tests.contract.labs import (
     Lab,
@@ -64,16 +65,35 @@ async def test_a_lane_is_first_in_first_out_for_one_consumer(lab: Lab) -> None:
         assert numbers(await collect(consumer, 100, ack=True)) == list(range(100))
 
 
-async def test_the_prefetch_bounds_each_lane(lab: Lab) -> None:
+@pytest.mark.parametrize("together", [2, 20, 200])
+async def test_the_prefetch_bounds_each_lane(lab: Lab, together: int) -> None:
+    lanes = MEDIUM, Priority.LOW
     async with connected(lab.url) as b:
-        await b.publish([dispatch(lane) for lane in (MEDIUM, Priority.LOW) for _ in range(20)])
-        consumer = await b.consume(ALL, prefetch=3, consumer_id="c")
-        await until(lambda: consumer.waiting(MEDIUM) == 3 and consumer.waiting(Priority.LOW) == 3)
+        for _ in range(200 // together):
+            assert all(await b.publish([dispatch(lanes[n % 2]) for n in range(together)]))
+        consumer = await b.consume(ALL, prefetch=20, consumer_id="c")
+        await until(lambda: all(consumer.waiting(lane) >= 10 for lane in lanes))
         held = take_all(consumer)
-        assert not await consumer.wait(0.3), "what is taken but not acked counts too"
-        await consumer.ack(held[:1])
-        [refill] = await collect(consumer, 1)
-        assert refill.lane is held[0].lane
+        while await consumer.wait(0.3):
+            held += take_all(consumer)
+        counts = Counter(each.lane for each in held)
+        assert all(10 <= counts[lane] <= 40 for lane in lanes), "what is taken but not acked counts too"
+        await consumer.ack(held)
+        refill = await collect(consumer, 20)
+        assert {each.lane for each in refill} == set(lanes)
+
+
+async def test_when_messages_grow_what_is_too_much_is_given_back(lab: Lab) -> None:
+    async with connected(lab.url) as b:
+        consumer = await b.consume(ALL, prefetch=20, consumer_id="c")
+        for n in range(100):
+            await b.publish([dispatch(number=n)])
+        await collect(consumer, 100, ack=True)
+        await b.publish([dispatch(number=n) for n in range(400)])
+        other = await b.consume(ALL, prefetch=1000, consumer_id="other")
+        await until(lambda: consumer.waiting(MEDIUM) + other.waiting(MEDIUM) == 400)
+        assert 1 <= consumer.waiting(MEDIUM) <= 2 * 20 + DISPATCH_PACK
+        assert sorted(numbers(take_all(consumer) + take_all(other))) == list(range(400))
 
 
 async def test_two_consumers_share_without_doubles(lab: Lab) -> None:
@@ -182,9 +202,11 @@ async def test_depths_and_purge(lab: Lab) -> None:
         depth = (await b.depths())[Priority.LOW]
         assert (depth.ready, depth.unacked, depth.consumers) == (9, 0, 0)
         consumer = await b.consume((Priority.LOW,), prefetch=4, consumer_id="c")
-        await until(lambda: consumer.waiting(Priority.LOW) == 4)
+        await until(lambda: consumer.waiting(Priority.LOW) >= 4)
         depth = (await b.depths())[Priority.LOW]
-        assert (depth.ready, depth.unacked, depth.consumers) == (5, 4, 1)
+        assert depth.ready + depth.unacked == 9
+        assert depth.consumers >= 1, "RabbitMQ counts its subscriptions, and cancelled ones until all is settled"
+        assert 4 <= depth.unacked <= 8
         assert (await b.depths())[Priority.HIGH].ready == 0
         await b.purge()
         assert (await b.depths())[Priority.LOW].ready == 0

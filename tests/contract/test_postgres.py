@@ -104,6 +104,41 @@ async def test_a_take_reads_only_what_it_takes_under_a_backlog(empty_database_ur
         await _is_cheap(b)
 
 
+async def test_the_tables_of_an_older_version_are_taken_over(empty_database_url: str) -> None:
+    async with connected(empty_database_url), raw(empty_database_url) as connection:
+        await connection.execute("ALTER TABLE broker.dispatches DROP COLUMN jobs")
+        await connection.execute(
+            "INSERT INTO broker.dispatches (lane, body) VALUES (2, $1)", dispatch(number=3).encode()
+        )
+    async with connected(empty_database_url) as b:
+        assert all(await b.publish([dispatch(number=n) for n in range(32)]))
+        assert (await b.depths())[Priority.MEDIUM].ready == 33
+        consumer = await b.consume(ALL, prefetch=50, consumer_id="c")
+        assert len(await collect(consumer, 33, ack=True)) == 33
+
+
+async def test_depths_are_of_dispatches(empty_database_url: str) -> None:
+    async with connected(empty_database_url) as b:
+        await b.publish([dispatch() for _ in range(40)])
+        assert (await b.depths())[Priority.MEDIUM].ready == 40
+        consumer = await b.consume(ALL, prefetch=1, consumer_id="c")
+        await until(lambda: consumer.waiting(Priority.MEDIUM) == 5)
+        depth = (await b.depths())[Priority.MEDIUM]
+        assert (depth.ready, depth.unacked) == (35, 5)
+
+
+async def test_no_more_is_taken_than_is_wanted(empty_database_url: str) -> None:
+    async with connected(empty_database_url) as b, raw(empty_database_url) as connection:
+        heard: list[object] = []
+        await connection.add_listener(sql.CHANNEL, lambda *args: heard.append(args[-1]))
+        consumer = await b.consume(ALL, prefetch=20, consumer_id="c")
+        for n in range(3):
+            await b.publish([dispatch(number=n) for n in range(400)])
+            await collect(consumer, 400, ack=True)
+            await until(lambda n=n: len(heard) > n)  # type: ignore[misc]
+        assert heard == ["2"] * 3, "nothing was given back"
+
+
 async def test_a_killed_server_is_found_again(empty_database_url: str, postgres_server: PostgresServer) -> None:
     async with connected(empty_database_url) as b:
         consumer = await b.consume(ALL, prefetch=5, consumer_id="c")

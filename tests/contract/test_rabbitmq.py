@@ -76,6 +76,30 @@ async def test_a_returned_publish_is_false_and_its_binding_is_made_again(amqp_ur
         await until(lambda: _published(b))
 
 
+async def test_of_several_lanes_only_what_was_returned_is_false(amqp_url: str) -> None:
+    async with connected(amqp_url) as b:
+        async with await aio_pika.connect(amqp_url, timeout=10) as connection:
+            queue = await (await connection.channel()).get_queue(MEDIUM.queue)
+            await queue.unbind(topology.EXCHANGE, routing_key=MEDIUM.queue)
+        sent = [dispatch((Priority.LOW, MEDIUM)[n % 2], number=n) for n in range(64)]
+        held = await b.publish(sent)
+        assert not any(held[1::2])
+        await until(lambda: b.connected)
+        low = await b.consume((Priority.LOW,), prefetch=50, consumer_id="low")
+        kept = {n for n in range(64) if held[n]}
+        assert kept <= set(numbers(await collect(low, 32, ack=True)))
+
+
+async def test_depths_are_of_messages(amqp_url: str) -> None:
+    async with connected(amqp_url) as b:
+        await b.publish([dispatch() for _ in range(40)])
+        assert (await b.depths())[MEDIUM].ready == 8
+        consumer = await b.consume(ALL, prefetch=1, consumer_id="c")
+        await until(lambda: consumer.waiting(MEDIUM) == 5)
+        depth = (await b.depths())[MEDIUM]
+        assert (depth.ready, depth.unacked) == (7, 1)
+
+
 async def test_acks_in_any_order_from_many_tasks_keep_the_channel(amqp_url: str) -> None:
     rng = random.Random(7)
     async with connected(amqp_url) as b:

@@ -27,6 +27,17 @@ async def test_lanes_are_apart_and_first_in_first_out() -> None:
     assert buffers.drain() == []
 
 
+def test_the_surplus_is_of_whole_messages_the_newest_first() -> None:
+    buffers = LaneBuffers((Priority.LOW,))
+    for tag in (1, 2, 2, 2, 3):
+        buffers.put(_delivery(Priority.LOW, tag))
+    assert buffers.surplus(Priority.LOW, -1) == buffers.surplus(Priority.LOW, 0) == []
+    assert [each.tag for each in buffers.surplus(Priority.LOW, 3)] == [3]
+    assert buffers.surplus(Priority.LOW, 2) == [], "a message stays whole, so one that is larger stays"
+    assert [each.tag for each in buffers.surplus(Priority.LOW, 3)] == [2, 2, 2]
+    assert [each.tag for each in buffers.surplus(Priority.LOW, 9)] == [1]
+
+
 async def test_wait_ends_with_the_first_arrival_or_its_timeout() -> None:
     buffers = LaneBuffers((Priority.HIGH,))
     assert not await buffers.wait(0)

@@ -8,7 +8,7 @@ from pamqp.body import ContentBody
 from pamqp.frame import unmarshal
 from pamqp.header import ContentHeader
 
-from distriqueue.broker.rabbitmq_frames import PublishWriter, as_one_write, settle_plan
+from distriqueue.broker.rabbitmq_frames import PublishWriter, as_one_write, settle_frames, settle_plan
 
 
 def _read(data: bytes) -> list[object]:
@@ -39,6 +39,19 @@ def test_a_publish_is_read_back_as_it_was_meant(size_bytes: int) -> None:
     pieces = [frame.value for frame in bodies if isinstance(frame, ContentBody)]
     assert b"".join(pieces) == body
     assert all(len(piece) <= 100 for piece in pieces)
+
+
+@pytest.mark.parametrize("upto", [None, 5, 2**40])
+def test_acks_and_nacks_are_read_back_as_they_were_meant(upto: int | None) -> None:
+    acks = _read(as_one_write(settle_frames(7, upto, [6, 9], requeue=False)).payload)
+    nacks = _read(as_one_write(settle_frames(7, upto, [6, 9], requeue=True)).payload)
+    plan = [(6, False), (9, False)] if upto is None else [(upto, True), (6, False), (9, False)]
+    assert [type(each) for each in acks] == [commands.Basic.Ack] * len(plan)
+    assert [type(each) for each in nacks] == [commands.Basic.Nack] * len(plan)
+    for frames in (acks, nacks):
+        settles = [each for each in frames if isinstance(each, commands.Basic.Ack | commands.Basic.Nack)]
+        assert [(each.delivery_tag, each.multiple) for each in settles] == plan
+    assert all(each.requeue for each in nacks if isinstance(each, commands.Basic.Nack))
 
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.integers(1, 40)))
