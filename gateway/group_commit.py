@@ -1,6 +1,7 @@
 """Group commit: what arrives while a commit is in flight shares the next one.
 
-There is no linger: an idle committer starts at once, and the commit in flight is what gathers the batch.
+There is no linger: an idle committer starts at once, and the commit in flight is what gathers the batch. Under load
+one large commit is cheaper than two small ones side by side; under little load nobody waits for another's commit.
 """
 
 import asyncio
@@ -40,12 +41,19 @@ class GroupCommit(Generic[ItemT, AnswerT]):
         max_waiting: int,
         max_batch: int,
         committers: int = 2,
+        light: int | None = None,
+        heavy: int = 0,
     ) -> None:
+        """With `light`, a commit starts beside others only if these are lighter than that, or `heavy` waits."""
         self._commit = commit
         self._name = name
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._committers = committers
+        self._light = light
+        self._heavy = heavy
+        self._in_flight: list[int] = []
+        """The weights of the commits that run."""
         self._queue: deque[_Waiting[ItemT, AnswerT]] = deque()
         self._weight = 0
         self._arrived = asyncio.Event()
@@ -82,11 +90,20 @@ class GroupCommit(Generic[ItemT, AnswerT]):
     async def _run_one(self) -> None:
         while True:
             await self._arrived.wait()
-            while batch := self._take():
+            while self._may_start() and (batch := self._take()):
+                weight = sum(waiting.weight for waiting in batch)
+                self._in_flight.append(weight)
                 await self._settle(batch)
-            if self._stopping:
+                self._in_flight.remove(weight)
+                self._arrived.set()  # another may have waited for this one's end
+            if self._stopping and not self._queue:
                 return
             self._arrived.clear()
+
+    def _may_start(self) -> bool:
+        if self._light is None or not self._in_flight:
+            return True
+        return sum(self._in_flight) < self._light or self._weight >= self._heavy
 
     def _take(self) -> list[_Waiting[ItemT, AnswerT]]:
         batch: list[_Waiting[ItemT, AnswerT]] = []

@@ -16,6 +16,9 @@ from gateway.group_commit import GroupCommit
 from gateway.publisher import Publisher
 
 MAX_BATCH: Final = 1_000
+LIGHT: Final = 8
+HEAVY: Final = 200
+"""Jobs in a commit beside which another starts at once, and jobs waiting that are worth another in any case."""
 MAX_LOOKED_AT: Final = 250
 """Each may lock a key in Postgres, whose table of locks is shared by all."""
 TRY_AGAIN_S: Final = 2.0
@@ -43,7 +46,7 @@ class Intake:
         self._committed = committed
         self._rng = random.SystemRandom()
         self.plain: GroupCommit[Submission, Accepted] = GroupCommit(
-            self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH
+            self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH, light=LIGHT, heavy=HEAVY
         )
         self.looked_at: GroupCommit[Submission, Accepted] = GroupCommit(
             self._look_and_commit, name="intake_with_a_look", max_waiting=max_waiting, max_batch=MAX_LOOKED_AT

@@ -28,10 +28,22 @@ class Ledger:
 
 @asynccontextmanager
 async def running(
-    ledger: Ledger, *, max_waiting: int = 100, max_batch: int = 50
+    ledger: Ledger,
+    *,
+    max_waiting: int = 100,
+    max_batch: int = 50,
+    committers: int = 1,
+    light: int | None = None,
+    heavy: int = 0,
 ) -> AsyncIterator[GroupCommit[int, int]]:
     commits: GroupCommit[int, int] = GroupCommit(
-        ledger.commit, name="test", max_waiting=max_waiting, max_batch=max_batch, committers=1
+        ledger.commit,
+        name="test",
+        max_waiting=max_waiting,
+        max_batch=max_batch,
+        committers=committers,
+        light=light,
+        heavy=heavy,
     )
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(commits.run())
@@ -130,3 +142,44 @@ async def test_stop_finishes_what_was_accepted() -> None:
         assert [await task for task in tasks] == [10, 20]
         with pytest.raises(Overloaded):
             await commits.submit(3)
+
+
+async def test_beside_a_light_commit_another_starts_at_once() -> None:
+    ledger = Ledger()
+    async with running(ledger, committers=2, light=2, heavy=100) as commits, asyncio.TaskGroup() as group:
+        await start(group, commits, 1)
+        await ledger.begun.wait()
+        await start(group, commits, 2)
+        await asyncio.sleep(0)
+        assert ledger.batches == [[1], [2]]
+        ledger.go_on.set()
+
+
+async def test_a_heavy_commit_gathers_unless_much_waits() -> None:
+    ledger = Ledger()
+    async with running(ledger, committers=2, light=2, heavy=3) as commits, asyncio.TaskGroup() as group:
+        tasks = await start(group, commits, 1, 2)
+        await ledger.begun.wait()
+        tasks += await start(group, commits, 3, 4)
+        await asyncio.sleep(0)
+        assert ledger.batches == [[1, 2]]
+        tasks += await start(group, commits, 5)
+        await asyncio.sleep(0)
+        assert ledger.batches == [[1, 2], [3, 4, 5]]
+        tasks += await start(group, commits, 6)
+        ledger.go_on.set()
+        assert [await task for task in tasks] == [10, 20, 30, 40, 50, 60]
+    assert ledger.batches == [[1, 2], [3, 4, 5], [6]]
+
+
+async def test_what_waited_for_a_heavy_commit_is_committed_at_its_end() -> None:
+    ledger = Ledger()
+    async with running(ledger, committers=2, light=1, heavy=100) as commits, asyncio.TaskGroup() as group:
+        first = await start(group, commits, 1)
+        await ledger.begun.wait()
+        rest = await start(group, commits, 2)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert ledger.batches == [[1]]
+        ledger.go_on.set()
+        assert [await task for task in first + rest] == [10, 20]
