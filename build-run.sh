@@ -6,6 +6,7 @@ set -euo pipefail
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 cd -- "$ROOT"
 readonly ROOT VENV="$ROOT/.venv" LOCK="$ROOT/requirements-dev.lock"
+readonly BENCH_VENV="$ROOT/.venv-bench" BENCH_LOCK="$ROOT/requirements-bench.lock"
 readonly PORT="${DISTRIQUEUE_GATEWAY_PORT:-8080}"
 readonly GATEWAY="http://127.0.0.1:$PORT" ORCHESTRATOR="http://127.0.0.1:$((PORT + 1))"
 SCRATCH=""
@@ -19,7 +20,7 @@ usage() {
 ./build-run.sh test [ARGS]  run all tests; ARGS go to pytest
 ./build-run.sh soak [ARGS]  the long tests that `test` leaves out
 ./build-run.sh check        lint, format, types, import rules
-./build-run.sh bench        benchmarks (not in this version)
+./build-run.sh bench [ARGS] measure it beside its peers; --list says what there is, benchmarks/README.md how to read it
 ./build-run.sh docker       the stack in containers (not in this version)
 ./build-run.sh help         this text
 
@@ -90,28 +91,31 @@ ensure_python() {
 
 ensure_curl() { command -v curl >/dev/null || apt_install "curl" curl; }
 
-# What the virtual environment was made from: it is made anew when one of these changes, or the directory moved.
-fingerprint() { printf '%s\n' "$ROOT"; cksum <"$LOCK"; cksum <"$ROOT/pyproject.toml"; }
+# fingerprint LOCK: what an environment is made from; it is made anew when one of these changes, or the directory moved.
+fingerprint() { printf '%s\n' "$ROOT"; cksum <"$1"; cksum <"$ROOT/pyproject.toml"; }
 
+# ensure_environment [DIRECTORY LOCK]: make a virtual environment with the locked dependencies and this project.
 ensure_environment() {
-    if [ -x "$VENV/bin/python" ] && [ "$(fingerprint)" = "$(cat "$VENV/.made-from" 2>/dev/null)" ] &&
-        "$VENV/bin/python" -c 'import distriqueue' 2>/dev/null; then
+    local venv="${1:-$VENV}" lock="${2:-$LOCK}"
+    if [ -x "$venv/bin/python" ] && [ "$(fingerprint "$lock")" = "$(cat "$venv/.made-from" 2>/dev/null)" ] &&
+        "$venv/bin/python" -c 'import distriqueue' 2>/dev/null; then
         return
     fi
     ensure_python
-    step "Setting up .venv with $("$PYTHON" --version) and the locked dependencies (once, about a minute)"
-    rm -f "$VENV/.made-from"
-    if ! { [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c "import sys; sys.exit(sys.prefix != '$VENV' or sys.version_info < (3, 11))" \
-        2>/dev/null && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; }; then
-        rm -rf -- "$VENV"
-        "$PYTHON" -m venv "$VENV"
+    step "Setting up ${venv##*/} with $("$PYTHON" --version) and the locked dependencies (once, about a minute)"
+    rm -f "$venv/.made-from"
+    if ! { [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "import sys; sys.exit(sys.prefix != '$venv' or sys.version_info < (3, 11))" \
+        2>/dev/null && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }; then
+        rm -rf -- "$venv"
+        "$PYTHON" -m venv "$venv"
+        printf '*\n' >"$venv/.gitignore" # as Python 3.13 does: neither git nor ruff looks in
     fi
     {
-        "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --require-hashes -r "$LOCK" &&
-            "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation -e "$ROOT"
-    } >"$VENV/setup.log" 2>&1 || { tail -n 20 "$VENV/setup.log" >&2; fail "cannot install the dependencies: see above"; }
-    fingerprint >"$VENV/.made-from"
-    good ".venv is ready"
+        "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --require-hashes -r "$lock" &&
+            "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation -e "$ROOT"
+    } >"$venv/setup.log" 2>&1 || { tail -n 20 "$venv/setup.log" >&2; fail "cannot install the dependencies: see above"; }
+    fingerprint "$lock" >"$venv/.made-from"
+    good "${venv##*/} is ready"
 }
 
 ensure_rabbitmq() {
@@ -127,6 +131,14 @@ ensure_rabbitmq() {
         as_root rm -f /usr/sbin/policy-rc.d
         POLICY_PLACED=""
     fi
+}
+
+ensure_chromium() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null && return
+    done
+    apt_install "Chromium, which the tests drive the dashboard in" chromium
 }
 
 distriqueue() { "$VENV/bin/distriqueue" "$@"; }
@@ -242,6 +254,7 @@ down() {
 run_tests() {
     ensure_environment
     ensure_rabbitmq
+    ensure_chromium
     if [ "$#" -gt 0 ]; then
         "$VENV/bin/python" -m pytest "$@"
         return
@@ -259,13 +272,19 @@ check() {
     step "lint-imports" && "$VENV/bin/lint-imports"
 }
 
+bench() {
+    ensure_environment "$BENCH_VENV" "$BENCH_LOCK"
+    ensure_rabbitmq
+    "$BENCH_VENV/bin/python" -m benchmarks "$@"
+}
+
 case "${1:-start}" in
 start) start ;;
 down) down ;;
 test) shift && run_tests "$@" ;;
 soak) shift && run_tests -m soak "$@" ;;
 check) check ;;
-bench) fail "benchmarks are not in this version: they come with a later one" ;;
+bench) shift && bench "$@" ;;
 docker) fail "containers are not in this version: they come with a later one; ./build-run.sh starts the stack without them" ;;
 help | -h | --help) usage ;;
 *) usage >&2 && printf '%serror:%s no command %s\n' "$RED" "$PLAIN" "$1" >&2 && exit 2 ;;

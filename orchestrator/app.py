@@ -87,7 +87,9 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
             duties = await stack.enter_async_context(Database.open(store, application=duty_connections(boot)))
             dispatch = await stack.enter_async_context(
                 broker.connect(
-                    broker_settings.broker_url.get_secret_value(), publish_timeout_s=broker_settings.publish_timeout
+                    broker_settings.broker_url.get_secret_value(),
+                    publish_timeout_s=broker_settings.publish_timeout,
+                    dispatch_pack=broker_settings.dispatch_pack,
                 )
             )
             metrics = Metrics()
@@ -146,6 +148,7 @@ def _refusal(scope: Scope, error: DistriQueueError) -> Response:
 async def _serve(parts: Parts, keyring: Keyring, audit: AuditStore, bound: socket.socket, stop: asyncio.Event) -> None:
     served, quiet = asyncio.Event(), asyncio.Event()
     app = guarded(parts, keyring, audit)
+    lifecycle.spare_collector()
     async with asyncio.TaskGroup() as group:
         supervisor = group.create_task(parts.supervisor.run(stop), name="supervisor")
         working = [

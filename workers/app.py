@@ -8,7 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 
 from distriqueue.broker import connect
-from distriqueue.lifecycle import stop_signal
+from distriqueue.lifecycle import spare_collector, stop_signal
 from distriqueue.settings import BrokerSettings, WebhookSettings, WorkerSettings
 from workers.handlers import webhook
 from workers.handlers.registry import Registry
@@ -42,7 +42,9 @@ async def run(
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         impatience = group.create_task(_let_second_signal_kill(stop))
-        await Worker(config, handlers, broker, gateway, on_stuck=_exit_now).run(stop)
+        worker = Worker(config, handlers, broker, gateway, on_stuck=_exit_now)
+        spare_collector()
+        await worker.run(stop)
         impatience.cancel()
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,12 @@ from tests.servers.process import ServerFailed, ServerProcess, accepts, private_
 class PostgresServer:
     """PostgreSQL on 127.0.0.1, with a data directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        """Make its data directory; `settings` go over those of the suite.
+
+        Without fsync by default: flushing to disk guards against a crash of the machine, which no test is.
+        """
+        chosen = {"max_connections": "200", "shared_buffers": "64MB", "log_min_messages": "fatal", **(settings or {})}
         self.template: str | None = None
         """The migrated database that tests get copies of, once there is one."""
         self._home = Path(tempfile.mkdtemp(prefix="dq-postgres-"))
@@ -47,9 +53,8 @@ class PostgresServer:
             [
                 str(binaries / "postgres"),
                 *("-D", str(self._data), "-h", "127.0.0.1", "-p", str(self.port), "-k", ""),
-                *("-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal"),
-                # Flushing to disk guards against a crash of the machine, which no test is.
-                *("-c", "fsync=off"),
+                *(word for name, value in chosen.items() for word in ("-c", f"{name}={value}")),
+                *("-c", f"fsync={'on' if fsync else 'off'}"),
             ],
             log=self._home / "log",
             env=private_env(),
