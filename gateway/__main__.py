@@ -6,7 +6,7 @@ import sys
 import uvloop
 
 from distriqueue.core.errors import BadSetting
-from distriqueue.lifecycle import listen, serve, stop_signal
+from distriqueue.lifecycle import listen, serve, spare_collector, stop_signal
 from distriqueue.settings import BrokerSettings, GatewaySettings, LogSettings, StoreSettings
 from distriqueue.telemetry import configure_logging, get_logger
 from gateway.app import build, open_parts, run_parts
@@ -25,7 +25,9 @@ async def main() -> None:
             group.create_task(run_parts(parts, served))
             group.create_task(_close_streams(parts.hub, stop))
             log.info("gateway_serving", host=settings.gateway_host, port=bound.getsockname()[1])
-            await serve(build(parts), bound, stop=stop)
+            app = build(parts)
+            spare_collector()
+            await serve(app, bound, stop=stop)
             served.set()
     log.info("gateway_stopped")
 

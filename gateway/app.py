@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Scope
 from distriqueue import __version__, broker
 from distriqueue.access.gate import Gate
 from distriqueue.access.keyring import Keyring
+from distriqueue.access.session import Sessions
 from distriqueue.access.start import require_keys
 from distriqueue.core.errors import DistriQueueError
 from distriqueue.lifecycle import is_loopback, run_every
@@ -59,6 +60,12 @@ from gateway.api import (
 from gateway.api.lean import LeanFirst
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
+from gateway.dashboard import app as dashboard
+from gateway.dashboard import door
+from gateway.dashboard.cluster import Cluster
+from gateway.dashboard.desk import Desk
+from gateway.dashboard.sampler import Sampler
+from gateway.dashboard.settings import ClusterSettings
 from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -88,10 +95,16 @@ API: Final = (
 
 
 def build(parts: Parts) -> ASGIApp:
-    """Return what is served: the gate, behind it the lean routes, behind those the app."""
+    """Return what is served: the dashboard's door, the gate, behind it the lean routes, behind those the app."""
     app = build_app(parts)
+    app.state.desk = desk = Desk.of(parts)
+
+    def refusal(scope: Scope, error: DistriQueueError) -> Response:
+        return door.refusal(scope, error, desk) or problems.problem(Request(scope), error)
+
     lean = LeanFirst(app, (module.router for module in API), prefix=PREFIX)
-    return Gate(lean, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=_refusal)
+    gate = Gate(lean, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=refusal, sessions=parts.sessions)
+    return door.Door(gate, desk, sessions=parts.sessions, keyring=parts.keyring)
 
 
 def build_app(parts: Parts | None = None) -> FastAPI:
@@ -113,6 +126,7 @@ def build_app(parts: Parts | None = None) -> FastAPI:
     app.include_router(health.actuator, prefix=PREFIX)
     app.include_router(health.actuator, include_in_schema=False)
     documentation.install(app)
+    dashboard.install(app)
     return app
 
 
@@ -127,11 +141,17 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
         host, keys = settings.gateway_host, AccessStore(database)
         await require_keys(host, keys, insecure=settings.insecure, setting="DISTRIQUEUE_GATEWAY_HOST")
         connection = await stack.enter_async_context(
-            broker.connect(dispatch.broker_url.get_secret_value(), publish_timeout_s=dispatch.publish_timeout)
+            broker.connect(
+                dispatch.broker_url.get_secret_value(),
+                publish_timeout_s=dispatch.publish_timeout,
+                dispatch_pack=dispatch.dispatch_pack,
+            )
         )
         job_store, events, statistics = JobStore(database), EventStore(database), StatisticsStore(database)
         reader = JobReader(database)
-        routing = Routing(RoutingStore(database))
+        lanes, worker_store = RoutingStore(database), WorkerStore(database)
+        routing = Routing(lanes)
+        depths = Depths(connection)
         publisher = Publisher(connection, job_store, routing)
         hub = Hub(EventTail(database), events)
         yield Parts(
@@ -145,16 +165,16 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             explain=ExplainStore(database),
             dead_letters=DeadLetterStore(database),
             schedules=ScheduleStore(database),
-            workers=WorkerStore(database),
+            workers=worker_store,
             limits=LimitStore(database),
             webhooks=WebhookStore(database),
-            routing=RoutingStore(database),
+            routing=lanes,
             routes=routing,
             statistics=statistics,
             events=events,
             publisher=publisher,
             backlog=Backlog(statistics, most=settings.max_backlog),
-            depths=Depths(connection),
+            depths=depths,
             intake=Intake(
                 job_store,
                 SubmissionStore(database),
@@ -165,7 +185,10 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
             reports=Reports(ReportStore(database, routing), publisher, committed=hub.committed),
             hub=hub,
             keyring=Keyring(keys, open_without_keys=settings.insecure or is_loopback(host)),
+            sessions=Sessions.of_store(store.database_url.get_secret_value()),
             audit=AuditStore(database),
+            sampler=Sampler(statistics, lanes, depths, worker_store),
+            cluster=await stack.enter_async_context(Cluster.open(ClusterSettings.load())),
         )
 
 
@@ -177,6 +200,7 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
         group.create_task(parts.keyring.run(stop))
         group.create_task(parts.backlog.run(stop))
         group.create_task(parts.depths.run(stop))
+        group.create_task(parts.sampler.run(stop))
         commits = (parts.intake.plain, parts.intake.looked_at, parts.reports.commits)
         committing = [group.create_task(each.run()) for each in commits]
         group.create_task(parts.publisher.run())
@@ -185,7 +209,3 @@ async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
             each.stop()
         await asyncio.wait(committing)
         parts.publisher.stop()
-
-
-def _refusal(scope: Scope, error: DistriQueueError) -> Response:
-    return problems.problem(Request(scope), error)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from distriqueue.access.keyring import Keyring
+from distriqueue.access.session import Sessions
 from distriqueue.core.ports import Broker
 from distriqueue.settings import GatewaySettings
 from distriqueue.store.access import AuditStore
@@ -23,6 +24,8 @@ from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
+from gateway.dashboard.cluster import Cluster
+from gateway.dashboard.sampler import Sampler
 from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -58,7 +61,10 @@ class Parts:
     reports: Reports
     hub: Hub
     keyring: Keyring
+    sessions: Sessions
     audit: AuditStore
+    sampler: Sampler
+    cluster: Cluster
 
 
 def parts_of(request: Request) -> Parts:

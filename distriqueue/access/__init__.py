@@ -2,6 +2,7 @@
 
     rules     which scope each call takes: one table per service, and what is not in it takes `admin`
     keyring   the keys, as last read from Postgres
+    session   a browser's cookie, made from a key
     gate      asks for a key before the app hears of a request
     trail     what routes note before they act
     start     no service beyond loopback without keys

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from distriqueue.access.keyring import Keyring
 from distriqueue.access.rules import PUBLIC, Rules
+from distriqueue.access.session import SAFE, Sessions
 from distriqueue.access.trail import Trail
 from distriqueue.core.access import Caller, words
 from distriqueue.core.errors import DistriQueueError, Forbidden, Unauthorized
@@ -21,8 +22,18 @@ _POLICY_VIOLATION: Final = 1008
 class Gate:
     """ASGI middleware: what passes has its `caller` and the `trail` in `request.state`; bodies are not touched."""
 
-    def __init__(self, app: ASGIApp, *, keyring: Keyring, rules: Rules, trail: Trail, refusal: Refusal) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keyring: Keyring,
+        rules: Rules,
+        trail: Trail,
+        refusal: Refusal,
+        sessions: Sessions | None = None,
+    ) -> None:
         self._app = app
+        self._sessions = sessions
         self._keyring = keyring
         self._rules = rules
         self._trail = trail
@@ -52,15 +63,27 @@ class Gate:
             return self._keyring.recognise(text)
         if text is None and _is_foreign(scope):
             raise Forbidden("a page of another site may not do this: send an API key, or call from your own")
-        caller = await self._keyring.identify(text)
+        caller = await self._identify(scope, text)
         if not caller.may(takes):
             raise Forbidden(f"this takes the scope `{takes}`; the API key {caller.name!r} has: {words(caller.scopes)}")
+        return caller
+
+    async def _identify(self, scope: Scope, text: str | None) -> Caller:
+        """Return who calls: by the API key if one is sent, else by a browser's session."""
+        if text is not None or self._sessions is None:
+            return await self._keyring.identify(text)
+        session = self._sessions.of(scope["headers"])
+        if session is None:
+            return await self._keyring.identify(None)
+        caller = await self._keyring.resume(session)
+        if caller.key_id is not None:
+            self._sessions.check_write(session, scope["method"], scope["headers"])
         return caller
 
 
 def _is_foreign(scope: Scope) -> bool:
     """Whether a browser says that a page of another site makes it do this (Fetch Metadata); others say nothing."""
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    if scope["method"] in SAFE:
         return False
     return any(name == b"sec-fetch-site" and value not in (b"same-origin", b"none") for name, value in scope["headers"])
 

@@ -35,6 +35,17 @@ class Keys(Protocol):
         """Note that these were used; StoreUnavailable."""
 
 
+class Proof(Protocol):
+    """What a caller shows: a token, or a session made from one."""
+
+    @property
+    def key_id(self) -> str:
+        """The key that it speaks of."""
+
+    def fits(self, secret_hash: bytes) -> bool:
+        """Tell whether it is of the key with this hash, in constant time."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     caller: Caller
@@ -109,20 +120,31 @@ class Keyring:
         token = Token.parse(text)
         if token is None:
             raise Unauthorized("this is no API key: send `Authorization: Bearer dq_…`")
-        held = self._find(token)
-        if held is None and token.key_id not in self._held:
+        return await self._admit(token, "the API key is wrong, or it was revoked, or it has expired")
+
+    async def resume(self, session: Proof) -> Caller:
+        """Return whose session it is; errors as of `identify`."""
+        if self._configured is None:
+            await self._until(self._ended + 1)
+        if self.is_open:
+            return ANONYMOUS
+        return await self._admit(session, "the session has ended, or its API key was revoked or has expired")
+
+    async def _admit(self, proof: Proof, otherwise: str) -> Caller:
+        held = self._find(proof)
+        if held is None and proof.key_id not in self._held:
             await self._until(self._started + 1)
-            held = self._find(token)
+            held = self._find(proof)
         if held is None:
-            raise Unauthorized("the API key is wrong, or it was revoked, or it has expired")
+            raise Unauthorized(otherwise)
         if held.bucket is not None and (wait_s := held.bucket.take(self._clock())):
             raise RateLimited(f"the API key may be used {held.bucket.per_s:g} times a second", retry_after_s=wait_s)
-        self._used.add(token.key_id)
+        self._used.add(proof.key_id)
         return held.caller
 
-    def _find(self, token: Token) -> _Held | None:
-        held = self._held.get(token.key_id)
-        if held is None or not token.fits(held.secret_hash) or self._clock() >= held.ends_at_s:
+    def _find(self, proof: Proof) -> _Held | None:
+        held = self._held.get(proof.key_id)
+        if held is None or not proof.fits(held.secret_hash) or self._clock() >= held.ends_at_s:
             return None
         return held
 

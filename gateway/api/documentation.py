@@ -4,7 +4,7 @@ from importlib.resources import files
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
@@ -20,13 +20,9 @@ def install(app: FastAPI) -> None:
     async def swagger_ui() -> Response:
         return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
 
-    async def home() -> Response:
-        return RedirectResponse("/swagger-ui.html")
-
     for path in ("/api-docs", "/v3/api-docs", "/api/api-docs"):
         app.add_api_route(path, api_docs, include_in_schema=False)
     for path in ("/swagger-ui.html", "/api/swagger-ui.html"):
         app.add_api_route(path, swagger_ui, include_in_schema=False)
-    app.add_api_route("/", home, include_in_schema=False)
     app.mount("/static/vendor", StaticFiles(packages=[("gateway", "vendor")]), name="vendor")
     app.mount("/static", StaticFiles(packages=[("gateway", "static")]), name="static")

@@ -37,7 +37,9 @@ class Lanes(Collector):
         """Yield what was seen last, while this node leads."""
         if self._leadership.epoch() is None:
             return
-        ready = GaugeMetricFamily("distriqueue_lane_ready", "Dispatches that wait in the broker.", labels=["lane"])
+        ready = GaugeMetricFamily(
+            "distriqueue_lane_ready", "Jobs, on RabbitMQ messages, in the broker.", labels=["lane"]
+        )
         consumers = GaugeMetricFamily("distriqueue_lane_consumers", "Workers that take the lane.", labels=["lane"])
         for lane, depth in self._depths.items():
             ready.add_metric([lane.value], depth.ready)

@@ -1,0 +1,153 @@
+"""`/jobs/new`: a new job, from nothing, from another job, or from a schedule."""
+
+import json
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from distriqueue.core.errors import DistriQueueError, InvalidRequest, MalformedJson
+from distriqueue.store.jobs import NewJob
+from distriqueue.store.submissions import Submission
+from gateway.api.submission import read_submission
+from gateway.dashboard.answers import PageRoute, takes_gzip
+from gateway.dashboard.desk import Ask, ask_of
+from gateway.dashboard.documents import editable
+from gateway.dashboard.forms import posted
+from gateway.dashboard.redaction import HIDDEN, restored
+from gateway.dashboard.render import HEADERS
+
+router: Final = APIRouter(route_class=PageRoute)
+
+Fields = dict[str, str]
+EMPTY: Final[Fields] = {
+    "type": "",
+    "priority": "MEDIUM",
+    "payload": "{}",
+    "maxRetries": "3",
+    "executionTimeout": "300",
+    "tags": "",
+    "scheduleAt": "",
+    "from": "",
+    "schedule": "",
+}
+
+
+@router.get("/jobs/new", include_in_schema=False)
+async def new(request: Request) -> Response:
+    """Show the form, filled from what is to be copied."""
+    ask = ask_of(request)
+    fields = EMPTY | {"type": ask.param("type")}
+    if source := ask.param("from"):
+        fields |= await _of_job(ask, source)
+    elif schedule := ask.param("schedule"):
+        fields |= await _of_schedule(ask, schedule)
+    return _form(request, ask, fields)
+
+
+@router.post("/jobs/new", include_in_schema=False)
+async def submit(request: Request) -> Response:
+    """Submit the job, and go to its page; or say in the form what is wrong."""
+    ask = ask_of(request)
+    fields = EMPTY | {name: value for name, value in (await posted(request)).items() if name in EMPTY}
+    try:
+        ask.parts.backlog.check()
+        job = await _job(ask, fields)
+        accepted = await ask.parts.intake.submit(Submission((job,)))
+    except DistriQueueError as exc:
+        return _form(request, ask, fields, error=exc)
+    return Response(headers={**HEADERS, "HX-Redirect": f"/jobs/{accepted.jobs[0].id}"})
+
+
+async def _job(ask: Ask, fields: Fields) -> NewJob:
+    try:
+        payload = json.loads(fields["payload"])
+    except ValueError as exc:
+        raise MalformedJson(
+            f"the payload is not JSON: {exc}", errors=[{"field": "payload", "message": str(exc)}]
+        ) from exc
+    if HIDDEN in fields["payload"]:
+        payload = restored(payload, await _original(ask, fields))
+    body: dict[str, Any] = {
+        "type": fields["type"],
+        "priority": fields["priority"],
+        "payload": payload,
+        "tags": [tag.strip() for tag in fields["tags"].split(",") if tag.strip()],
+        "maxRetries": _number(fields, "maxRetries"),
+        "executionTimeout": _number(fields, "executionTimeout"),
+    }
+    if fields["scheduleAt"]:
+        body["scheduleAt"] = f"{fields['scheduleAt']}Z"
+    job, _ = read_submission(body)
+    return job
+
+
+async def _original(ask: Ask, fields: Fields) -> Any:
+    """Return the document that the form was filled from."""
+    if fields["from"]:
+        return json.loads((await ask.parts.reader.get(_uuid(fields["from"]))).payload or "{}")
+    if fields["schedule"]:
+        return json.loads((await ask.parts.schedules.get(fields["schedule"])).plan.payload_json or "{}")
+    return {}
+
+
+async def _of_job(ask: Ask, job_id: str) -> Fields:
+    job = await ask.parts.reader.get(_uuid(job_id))
+    return {
+        "from": str(job.id),
+        "type": job.type,
+        "priority": job.priority,
+        "payload": editable(job.payload),
+        "maxRetries": str(job.max_retries),
+        "executionTimeout": f"{job.execution_timeout_s:g}",
+        "tags": ", ".join(job.tags),
+    }
+
+
+async def _of_schedule(ask: Ask, name: str) -> Fields:
+    plan = (await ask.parts.schedules.get(name)).plan
+    return {
+        "schedule": name,
+        "type": plan.type,
+        "priority": plan.priority.value,
+        "payload": editable(plan.payload_json),
+        "maxRetries": str(plan.max_retries),
+        "executionTimeout": f"{plan.execution_timeout_s:g}",
+        "tags": ", ".join(plan.tags),
+    }
+
+
+def _form(request: Request, ask: Ask, fields: Fields, *, error: DistriQueueError | None = None) -> Response:
+    wrong = dict.fromkeys(EMPTY, "")
+    wrong |= {str(each["field"]).partition(".")[0]: str(each["message"]) for each in error.errors} if error else {}
+    sample = ask.desk.sampler.latest
+    context = ask.context | {
+        "view": "new",
+        "live": "",
+        "q": "",
+        "title": "New job",
+        "fields": fields,
+        "error": error,
+        "wrong": wrong,
+        "types": sorted(sample.figures.by_type)[:100] if sample else [],
+        "hidden": HIDDEN,
+    }
+    template = "job/_form.html" if "hx-request" in request.headers else "new.html"
+    return ask.desk.renderer.page(template, context, gzipped=takes_gzip(request))
+
+
+def _number(fields: Fields, name: str) -> float:
+    try:
+        return float(fields[name])
+    except ValueError:
+        message = "must be a number"
+        raise InvalidRequest(f"{name}: {message}", errors=[{"field": name, "message": message}]) from None
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidRequest(f"{text[:50]!r} is no job's id") from None
