@@ -232,6 +232,7 @@ start() {
     run_flow
     step "The stack runs"
     cat <<TEXT
+    dashboard     $GATEWAY/
     API           $GATEWAY/api
     API UI        $GATEWAY/api/swagger-ui.html
     live stream   $GATEWAY/api/jobs/stream
