@@ -84,6 +84,7 @@ class Publisher:
         failpoints.hit("gateway.before_publish")
         confirmed = [dispatch for dispatch, held in zip(batch, await self._broker.publish(batch), strict=True) if held]
         self._leave(len(batch) - len(confirmed))
+        failpoints.hit("gateway.before_mark")
         now = asyncio.get_running_loop().time()
         self._sent.extend((now, dispatch) for dispatch in confirmed)
         self._confirmed.set()
@@ -109,7 +110,6 @@ class Publisher:
     async def _mark(self, batch: list[Dispatch]) -> None:
         if not batch:
             return
-        failpoints.hit("gateway.before_mark")
         try:
             await self._store.mark_queued(batch)
         except StoreUnavailable as exc:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from distriqueue.core.errors import Unavailable
+from distriqueue.core.errors import StoreUnavailable, Unavailable
 from distriqueue.core.job import Priority
 from distriqueue.core.ports import LaneDepth
 from distriqueue.lifecycle import run_every
@@ -146,19 +146,20 @@ class Sampler:
         """Read until `stop`."""
         await run_every(WATCHED_S, self._step, name="sampler", stop=stop, wake=self._wake)
 
-    async def watch(self, *, timeout_s: float = 5.0) -> Sample | None:
-        """Say that someone looks, and return a reading that is not stale, waiting for one if there is none."""
+    async def watch(self, *, timeout_s: float = 5.0) -> Sample:
+        """Say that someone looks, and return a reading that is not stale; StoreUnavailable when there is none."""
         now_s = time.monotonic()
-        stale = now_s > self._read_at_s + 2 * WATCHED_S
         self._watched_until_s = now_s + LINGER_S
-        if stale:
+        if now_s > self._read_at_s + 2 * WATCHED_S:
             news = self._news
             self._wake.set()
             try:
                 async with asyncio.timeout(timeout_s):
                     await news.wait()
             except TimeoutError:
-                return self.latest
+                raise StoreUnavailable(f"no figures within {timeout_s:g} s") from None
+        if self.latest is None or self.error is not None:
+            raise StoreUnavailable(self.error or "there are no figures yet")
         return self.latest
 
     def rates(self, seconds: float) -> Rates | None:

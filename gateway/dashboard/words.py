@@ -78,5 +78,6 @@ def size(count_bytes: int) -> str:
 
 def sentence(text: str) -> str:
     """Write a sentence: with a capital unless it begins with a name, and a full stop."""
+    text = text.rstrip(": ")
     first = text.partition(" ")[0]
     return (text[:1].upper() + text[1:] if first.isalpha() else text) + ("" if text.endswith((".", "!", "?")) else ".")

@@ -100,11 +100,13 @@ class TestPages:
     def test_an_address_of_nothing_is_a_page_too(self, at: Tab) -> None:
         page = at.open("/no/such/page")
         expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+        assert at.axe() == []
         at.complaints.clear()  # the browser itself notes the 404
 
     def test_a_job_that_is_not_there(self, at: Tab) -> None:
         page = at.open("/jobs/01890000-0000-7000-8000-000000000000")
-        expect(page.locator("main")).to_contain_text("there is no job")
+        expect(page.locator("main")).to_contain_text("There is no job")
+        assert at.axe() == []
         at.complaints.clear()
 
     def test_the_first_view_is_light(self, browser: Browser, stack: Stack) -> None:
@@ -289,6 +291,9 @@ class TestKeyboard:
         page.keyboard.press("c")
         expect(page.locator("#confirm")).to_be_visible()
         page.get_by_role("button", name="Back").click()
+        page.keyboard.press("c")
+        page.keyboard.press("Escape")
+        expect(page.locator("#confirm")).to_be_hidden()
         assert scene.status(scene.ids["retrying"]) == "retrying"
         page.keyboard.press("c")
         page.get_by_role("button", name="Cancel the job").click()

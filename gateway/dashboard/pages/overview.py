@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from distriqueue.core.errors import StoreUnavailable
 from gateway.dashboard.answers import PageRoute, page
 from gateway.dashboard.charts import hour_figures, lane_history, sparkline
 from gateway.dashboard.desk import Ask
@@ -27,8 +26,6 @@ FAILING: Final = (0.01, 0.1)
 async def _read(ask: Ask) -> Context:
     sampler = ask.desk.sampler
     sample = await sampler.watch()
-    if sample is None:
-        raise StoreUnavailable(sampler.error or "no figures yet: Postgres has not answered")
     points = sampler.points()
     recent, quarter = sampler.rates(RATE_S), sampler.rates(FAILURES_S)
     throughput = None if recent is None else recent.ended_per_min
@@ -79,7 +76,6 @@ async def _read(ask: Ask) -> Context:
         "more_workers": max(len(workers) - SHOWN_WORKERS, 0),
         "figures": hour_figures(points),
         "points": len(points),
-        "stale": sampler.error,
     } | await strip(ask)
 
 

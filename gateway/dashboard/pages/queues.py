@@ -6,7 +6,6 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from distriqueue.core.errors import StoreUnavailable
 from gateway.api import queues as api
 from gateway.dashboard.answers import PageRoute, done, page
 from gateway.dashboard.charts import lane_history
@@ -23,8 +22,6 @@ REASON_CHARS: Final = 500
 
 async def _read(ask: Ask) -> Context:
     sample = await ask.desk.sampler.watch()
-    if sample is None:
-        raise StoreUnavailable(ask.desk.sampler.error or "no figures yet: Postgres has not answered")
     controls = await ask.parts.routing.lanes()  # not as old as the figures: a pause is seen at once
     lanes = [Lane(lane.priority, controls[lane.priority], lane.backlog, lane.depth) for lane in sample.lanes]
     points = ask.desk.sampler.points()

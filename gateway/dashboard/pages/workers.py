@@ -33,7 +33,7 @@ async def _read(ask: Ask) -> Context:
         "unshown": max(len(living) - MOST, 0),
         "capacity": sum(row["capacity"] for row in living),
         "load": sum(row["load"] for row in living),
-        "tallies": {} if sample is None else sample.figures.by_worker,
+        "tallies": sample.figures.by_worker,
     }
 
 

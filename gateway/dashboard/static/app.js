@@ -79,10 +79,10 @@ document.addEventListener("htmx:confirm", (event) => {
   const dialog = $("#confirm");
   $("#confirm-text").textContent = ctx.confirm;
   $("#confirm-yes").textContent = ctx.sourceElement.dataset.yes ?? "Confirm";
-  const decide = (yes) => { dialog.onclose = null; dialog.close(); (yes ? issueRequest : dropRequest)(); };
+  const decide = (yes) => { dialog.close(); (yes ? issueRequest : dropRequest)(); };
   $("#confirm-yes").onclick = () => decide(true);
   $("#confirm-no").onclick = () => decide(false);
-  dialog.onclose = () => decide(false);
+  dialog.oncancel = () => decide(false); // Escape; not `close`, which comes late, when the next question may be open
   dialog.showModal();
 });
 

@@ -1,8 +1,12 @@
 """What the figures of two moments say of the time between them."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
+
+from distriqueue.core.errors import StoreUnavailable
 from distriqueue.core.job import Priority
 from distriqueue.store.routing import LaneBacklog, LaneControl
 from distriqueue.store.statistics import Figures, Tally
@@ -75,3 +79,39 @@ def test_saturation_is_of_the_living() -> None:
     ]
     assert sample(0, workers=workers).saturation == 0.25
     assert sample(0).saturation is None
+
+
+class TestWatch:
+    async def test_a_stale_reading_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = sampler()
+
+        async def read(_self: Sampler) -> Sample:
+            return sample(1)
+
+        monkeypatch.setattr(Sampler, "_read", read)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            watching = group.create_task(made.watch())
+            await asyncio.sleep(0)
+            assert not watching.done()
+            await made._step()
+        assert watching.result().at_s == 1
+        assert await made.watch() is made.latest, "now it is fresh"
+
+    async def test_without_one_in_time_it_is_said(self) -> None:
+        with pytest.raises(StoreUnavailable, match="within"):
+            await sampler(sample(1)).watch(timeout_s=0.01)
+
+    async def test_after_a_reading_that_failed_old_figures_are_not_passed_off_as_new(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = sampler(sample(1))
+
+        async def read(_self: Sampler) -> Sample:
+            raise StoreUnavailable("Postgres is away")
+
+        monkeypatch.setattr(Sampler, "_read", read)
+        with pytest.raises(StoreUnavailable):
+            await made._step()
+        with pytest.raises(StoreUnavailable, match="Postgres is away"):
+            await made.watch()
+        assert made.latest is not None

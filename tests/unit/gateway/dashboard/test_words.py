@@ -65,3 +65,4 @@ def test_a_name_at_the_start_of_a_sentence_stays_as_it_is() -> None:
     assert words.sentence("it completed") == "It completed."
     assert words.sentence("worker1.3f runs it") == "worker1.3f runs it."
     assert words.sentence("Why?") == "Why?"
+    assert words.sentence("it does not answer: ") == "It does not answer."
