@@ -18,8 +18,8 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitMQServer, find_program
 
 SETTINGS: Final = {
-    **embedded._SETTINGS,
-    "shared_buffers": f"{embedded._shared_buffers_mb()}MB",
+    **embedded.SETTINGS,
+    "shared_buffers": f"{embedded.shared_buffers_mb()}MB",
     "synchronous_commit": "on",
 }
 """Of Postgres, for every contender: what the embedded stack sets."""

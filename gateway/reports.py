@@ -26,7 +26,7 @@ class Reports:
         )
 
     async def apply(self, reports: Sequence[Report]) -> list[ReportAnswer]:
-        """Return the answers in the order of the reports; Overloaded, StoreUnavailable: then none counts yet."""
+        """Return the answers in the order of the reports; Overloaded, StoreUnavailable: then send all again."""
         return await self.commits.submit(reports, weight=len(reports)) if reports else []
 
     async def _commit(self, units: list[Sequence[Report]]) -> Sequence[list[ReportAnswer] | DistriQueueError]:

@@ -16,11 +16,11 @@ import httpx
 from benchmarks.load.http import Endpoint
 from benchmarks.load.plan import Plan, Submitted
 from benchmarks.model import Broker, Scene
-from benchmarks.systems.ours import CAPACITY
 from benchmarks.systems.programs import ProgramFailed, Programs
 from distriqueue.local.ports import free_block
 from distriqueue.store import schema
 
+CAPACITY: Final = 50
 CALL_S: Final = 60.0
 LOOK_S: Final = 0.25
 OVER: Final = "SELECT NOT EXISTS (SELECT FROM jobs WHERE finished_at IS NULL)"
@@ -37,6 +37,7 @@ class Stack:
     """Of the gateway."""
     capacity: int
     handlers: tuple[str, ...]
+    worker_env: Mapping[str, str]
     workers: list[str] = field(default_factory=list)
     """Names of the workers that were started."""
 
@@ -44,7 +45,8 @@ class Stack:
         """Start one more and wait until it takes jobs; return its name."""
         name = f"worker{len(self.workers) + 1}"
         self.workers.append(name)
-        env = {"DISTRIQUEUE_WORKER_ID": name, "DISTRIQUEUE_WORKER_CAPACITY": str(self.capacity)}
+        own = {"DISTRIQUEUE_WORKER_ID": name, "DISTRIQUEUE_WORKER_CAPACITY": str(self.capacity)}
+        env = {**self.worker_env, **own}
         await self.programs.start(name, "workers", *self.handlers, ready=_has_started, env=env)
         return name
 
@@ -101,10 +103,12 @@ async def stack(
     handlers: str = "",
     database_url: str = "",
     settings: Mapping[str, str] | None = None,
+    worker_env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
     """Start it over a database of the launch's own, empty or filled; all ends with the block.
 
     Workers have the handlers that ship unless others are named. Settings are without their prefix.
+    `worker_env` is as it is, and for the workers.
     """
     scene.progress("starting the platform")
     if not database_url:
@@ -125,7 +129,7 @@ async def stack(
     async with Programs(scene.home, {f"DISTRIQUEUE_{name}": value for name, value in env.items()}) as programs:
         health, ready = f"{orchestrator_url}/api/health", f"{gateway_url}/health/ready"
         named = (handlers,) if handlers else ()
-        running = Stack(programs, database_url, broker_url, gateway_url, capacity, named)
+        running = Stack(programs, database_url, broker_url, gateway_url, capacity, named, worker_env or {})
         async with asyncio.TaskGroup() as group:
             group.create_task(programs.start("orchestrator", "orchestrator", ready=partial(_is_200, health), env=store))
             group.create_task(programs.start("gateway", "gateway", ready=partial(_is_200, ready), env=store))

@@ -154,7 +154,7 @@ def _show(home: Path, current: StackState | None) -> None:
     show(table(HEADINGS, map(_row, current.processes)))
     gateways = current.of(Role.GATEWAY)
     if gateways and gateways[0].url:
-        say(f"\nAPI  {gateways[0].url}/api      UI  {gateways[0].url}/api/swagger-ui.html")
+        say(f"\ndashboard  {gateways[0].url}/      API  {gateways[0].url}/api")
     say(f"logs {home / 'logs'}")
 
 

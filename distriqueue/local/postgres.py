@@ -29,7 +29,7 @@ _USER: Final = "distriqueue"
 _DATABASE: Final = "distriqueue"
 _SECRET_FILE: Final = "postgres.password"  # noqa: S105 -- a file name
 _INITDB_S: Final = 120.0
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",  # a home may be longer than a socket's path may be
     "max_connections": "200",
@@ -43,6 +43,7 @@ _SETTINGS: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+"""Of the server, besides its port and `shared_buffers`; the benchmarks give them to every contender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Cluster:
 
     def program(self, env: dict[str, str]) -> Program:
         """Return the postmaster."""
-        settings = _SETTINGS | {"port": str(self.port), "shared_buffers": f"{_shared_buffers_mb()}MB"}
+        settings = SETTINGS | {"port": str(self.port), "shared_buffers": f"{shared_buffers_mb()}MB"}
         return Program(
             role=Role.POSTGRES,
             name="postgres",
@@ -224,5 +225,6 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _shared_buffers_mb() -> int:
+def shared_buffers_mb() -> int:
+    """Return a sixteenth of the memory, in MB, from 64 to 256."""
     return min(max(psutil.virtual_memory().total // 16 // 2**20, 64), 256)

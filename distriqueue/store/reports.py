@@ -43,7 +43,7 @@ class ReportStore:
         self._routing = routing
 
     async def apply(self, reports: Sequence[Report]) -> Applied:
-        """Apply all in one transaction and answer each; raises StoreUnavailable, and then none counts."""
+        """Apply all and answer each; StoreUnavailable: some may count, and are answered so when all are sent again."""
         return await again(lambda: self._apply(reports))
 
     async def _apply(self, reports: Sequence[Report]) -> Applied:

@@ -47,9 +47,9 @@ class QueueView(views.View):
     broker_available: bool
     """Whether the broker said what it holds."""
     ready: int | None
-    """Dispatches that wait in the broker."""
+    """What waits in the broker: jobs on Postgres; on RabbitMQ messages, of up to 16 jobs that were sent together."""
     unacked: int | None
-    """Dispatches that workers hold and have not claimed; 0 on RabbitMQ, which does not tell."""
+    """Jobs that workers hold and have not claimed; 0 on RabbitMQ, which does not tell."""
     consumers: int | None
     oldest_age_seconds: float
     """For how long the job has waited that has waited longest, for the broker or in it."""

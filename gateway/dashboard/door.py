@@ -9,7 +9,7 @@ from html import unescape
 from typing import Final
 from urllib.parse import parse_qs, quote, urlencode
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,6 +64,8 @@ class Door:
             await self._keyring.identify(token.text)
         except DistriQueueError as exc:
             return self._form_page(following, error=exc.message, status=exc.http_status)
+        except ClientDisconnect:  # it left before it had sent the form: nobody to tell, and nothing of ours to log
+            return Response(status_code=400)
         session = self._sessions.new(token)
         answer = RedirectResponse(following, 303)
         secure = request.url.scheme == "https"

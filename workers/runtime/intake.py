@@ -13,7 +13,7 @@ from distriqueue.telemetry import get_logger
 from workers.runtime.attempt import OnFree
 from workers.runtime.lanes import LaneChoice
 from workers.runtime.outcome import RELEASED, Outcome
-from workers.runtime.pending import OnAnswer, RawParents
+from workers.runtime.pending import Granted, OnAnswer
 from workers.runtime.pipeline import STALLED_S, ClaimAhead
 from workers.runtime.recent import AttemptKey, RecentAttempts, key_of
 
@@ -56,7 +56,7 @@ class Slots(Protocol):
     def holds(self, key: AttemptKey) -> bool:
         """Tell whether the attempt runs here."""
 
-    def start(self, dispatch: Dispatch, on_free: OnFree, parents: RawParents) -> None:
+    def start(self, dispatch: Dispatch, on_free: OnFree, granted: Granted) -> None:
         """Run an accepted attempt."""
 
 
@@ -72,7 +72,7 @@ class Intake:
         self._ahead = ClaimAhead(capacity)
         self._recent = RecentAttempts()
         self._undecided: dict[AttemptKey, tuple[Delivery, float]] = {}
-        self._ready: dict[Priority, deque[tuple[Dispatch, RawParents, float]]] = {lane: deque() for lane in Priority}
+        self._ready: dict[Priority, deque[tuple[Dispatch, Granted, float]]] = {lane: deque() for lane in Priority}
         self._ready_count = 0
         self._decided: list[Delivery] = []
         self._to_ack = asyncio.Event()
@@ -178,7 +178,7 @@ class Intake:
         self._decided.append(delivery)
         self._to_ack.set()
 
-    def _answered(self, key: AttemptKey, answer: str, reason: str | None, parents: RawParents) -> None:
+    def _answered(self, key: AttemptKey, answer: str, reason: str | None, granted: Granted) -> None:
         delivery, claimed_at = self._undecided.pop(key)
         now = time.monotonic()
         self._ahead.claimed(now - claimed_at)
@@ -193,9 +193,9 @@ class Intake:
             self._claims.end(key, RELEASED)
             return
         if self._slots.used < self._capacity:
-            self._slots.start(delivery.dispatch, self._freed, parents)
+            self._slots.start(delivery.dispatch, self._freed, granted)
             return
-        self._ready[delivery.lane].append((delivery.dispatch, parents, now))
+        self._ready[delivery.lane].append((delivery.dispatch, granted, now))
         self._ready_count += 1
 
     def _freed(self, took_s: float) -> None:
@@ -206,8 +206,8 @@ class Intake:
             for waiting in self._ready.values():
                 if waiting:
                     self._ready_count -= 1
-                    dispatch, parents, _ = waiting.popleft()
-                    self._slots.start(dispatch, self._freed, parents)
+                    dispatch, granted, _ = waiting.popleft()
+                    self._slots.start(dispatch, self._freed, granted)
                     break
         self._wake.set()
 

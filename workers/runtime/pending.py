@@ -28,8 +28,6 @@ class Granted:
 
 
 NOTHING: Final = Granted()
-RawParents: TypeAlias = Granted
-"""The intake's name for it."""
 
 OnAnswer: TypeAlias = Callable[[AttemptKey, str, str | None, Granted], None]
 """Called once with the gateway's answer (`core.messages.Answer`), its reason, and what an accepted claim brings."""

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from distriqueue.access.gate import Gate
 from distriqueue.access.keyring import Keyring
@@ -47,6 +47,7 @@ class House:
 
         gate = Gate(app, keyring=self.keyring, rules=rules, trail=FakeTrail(), refusal=refusal, sessions=self.sessions)
         served = door.Door(gate, made, sessions=self.sessions, keyring=self.keyring)
+        self.served = served
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://gateway")
 
     async def log_in(self, token: Token) -> httpx.Response:
@@ -177,3 +178,17 @@ async def test_who_may_not_is_told_on_a_page(house: House) -> None:
     assert answer.status_code == 403
     assert "Not allowed" in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_who_leaves_in_the_middle_of_the_form_is_no_mistake_of_ours(house: House) -> None:
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/login", "query_string": b"", "headers": []}
+    await house.served(scope, receive, send)
+    assert said[0]["status"] == 400
