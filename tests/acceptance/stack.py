@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -56,10 +56,16 @@ class Service:
 
     def start(self, **env: str) -> None:
         """Start it, with settings for this time only, and wait until it is ready."""
+        self._launch(env, self._answers if self.url else self._has_started)
+
+    def start_doomed(self, **env: str) -> None:
+        """Start it, to die of its failpoint: perhaps before anybody has seen that it is ready."""
+        self._launch(env, lambda: True)
+
+    def _launch(self, env: Mapping[str, str], is_ready: Callable[[], bool]) -> None:
         self._starts += 1
-        log = self._home / f"{self.name}.{self._starts}.log"
-        process = ServerProcess(self._argv, log=log, env=self._env | env)
-        process.start(self._answers if self.url else lambda: "worker_started" in log.read_text(), timeout_s=30.0)
+        process = ServerProcess(self._argv, log=self._log, env={**self._env, **env})
+        process.start(is_ready, timeout_s=30.0)
         self._process = process
 
     def stop(self) -> int:
@@ -91,14 +97,20 @@ class Service:
 
     def log(self) -> str:
         """Return what its present or last process has written."""
-        path = self._home / f"{self.name}.{self._starts}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def complaints(self, tolerated: tuple[str, ...]) -> list[str]:
         """Return what it has logged as an error, and what is no log line at all, over all its starts."""
         logs = sorted(self._home.glob(f"{self.name}.*.log"))
         lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
         return [line for line in lines if _is_complaint(line, tolerated)]
+
+    @property
+    def _log(self) -> Path:
+        return self._home / f"{self.name}.{self._starts}.log"
+
+    def _has_started(self) -> bool:
+        return "worker_started" in self.log()
 
     def _answers(self) -> bool:
         with contextlib.suppress(httpx.TransportError):

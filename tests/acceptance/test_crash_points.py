@@ -79,7 +79,7 @@ async def test_an_end_whose_answer_was_lost_is_answered_as_the_first_was(ground:
         # Down while the job ends: the report waits for it, and is the first that the armed one gets.
         await asyncio.to_thread(gateway.stop)
         await platform.until(lambda: platform.ledger.count(END) == 1, "the end")
-        await asyncio.to_thread(gateway.start, DISTRIQUEUE_FAILPOINTS="gateway.after_apply")
+        await asyncio.to_thread(gateway.start_doomed, DISTRIQUEUE_FAILPOINTS="gateway.after_apply")
         assert await asyncio.to_thread(gateway.wait) == -signal.SIGKILL
         (ended,) = await platform.sql("SELECT status, finished_at FROM jobs")
         assert ended["status"] == "completed"
