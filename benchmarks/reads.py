@@ -189,9 +189,9 @@ class Plans:
         fetch = database.fetch
         asked: dict[str, tuple[object, ...]] = {}
 
-        async def noted(statement: str, *arguments: object) -> list[Any]:
+        async def noted(statement: str, *arguments: object, steady: bool = False) -> list[Any]:
             asked[statement] = arguments
-            return await fetch(statement, *arguments)
+            return await fetch(statement, *arguments, steady=steady)
 
         database.fetch = noted  # type: ignore[method-assign]
         try:

@@ -32,8 +32,8 @@ LINGER_S: Final = 10.0
 """So long after the last client the log is still followed, for the next one to begin at once."""
 BUSY_PAUSE_S: Final = 0.01
 """Under load, let events gather this long between two reads."""
-PAUSE_PER_CLIENT_S: Final = 70e-6
-"""Or this long for each client, for each costs a write after each read: a thousand are told 14 times a second."""
+PAUSE_PER_CLIENT_S: Final = 90e-6
+"""Or this long for each client, for each costs a write after each read: a thousand are told 11 times a second."""
 START_S: Final = 10.0
 
 

@@ -1,15 +1,15 @@
 """What a thousand idle workers' heartbeats cost the orchestrators.
 
 The orchestrators are real processes over Postgres and RabbitMQ; the workers are not: one process (the benchmark's own)
-has a kept-alive connection for each of a thousand, and posts once a second, jittered, what
+has a kept-alive connection for each of a thousand, and posts every other second, jittered, as an idle worker does, what
 `workers.runtime.heartbeat` would post: the same model's JSON, httpx's headers, head and body written apart. Of a
 cluster each worker chooses a node at random, as workers do, so each node hears a third.
 
 Measured are the CPU times (user and system, by psutil) of the orchestrators' processes over 20 s (quick: 3 s) of beats,
-summed over all nodes, in % of one core; before that the same without any heartbeat, for 10 s (quick: 1 s), which the
-first figure includes: election, duties and flushes of nothing. `postgres` is the CPU of the backends that serve the
-orchestrators, in the same 20 s. A beat that is not answered with 200 counts as refused, as by a node that cannot record
-it: the figures hold only where none is.
+summed over all nodes, in % of one core; before that the same without any heartbeat, for 10 s (quick: 1 s): election,
+duties and flushes of nothing. What the heartbeats cost is the one less the other. `postgres` is the CPU of the backends
+that serve the orchestrators, in the same 20 s. A beat that is not answered with 200 counts as refused, as by a node
+that cannot record it: the figures hold only where none is.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from distriqueue.core.messages import Heartbeat
 from tests.acceptance.cluster import Cluster
 from workers.handlers import default_registry
 from workers.runtime import access
-from workers.runtime.heartbeat import EVERY_S, PATH, period_s
+from workers.runtime.heartbeat import IDLE_EVERY_S, PATH, period_s
 
 WORKERS: Final = 1_000
 CAPACITY: Final = 10
@@ -61,7 +61,7 @@ class Beats:
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        await asyncio.sleep(EVERY_S * self._rng.random())
+        await asyncio.sleep(IDLE_EVERY_S * self._rng.random())
         async with asyncio.timeout(ANSWER_S):
             reader, writer = await asyncio.open_connection(self._host, self._port)
         try:
@@ -73,7 +73,7 @@ class Beats:
                     status = await _answer(reader)
                 self.refused += status != b"200"
                 self.took_s.append(time.monotonic() - began_at)
-                await asyncio.sleep(began_at + period_s(EVERY_S, self._rng.random()) - time.monotonic())
+                await asyncio.sleep(began_at + period_s(IDLE_EVERY_S, self._rng.random()) - time.monotonic())
         finally:
             writer.transport.abort()
 
@@ -100,6 +100,7 @@ async def measure(nodes: int, scene: Scene) -> Mapping[str, float]:
             used, used_by_postgres, over_s = meter.read(), postgres.read(), time.monotonic() - began_at
             took_s = [each for worker in workers for each in worker.took_s]
     return {
+        "cost": sum(used) - idle_cpu,
         "cpu": sum(used),
         "leader_cpu": used[cluster.nodes.index(leader)],
         "idle_cpu": idle_cpu,
@@ -154,6 +155,7 @@ SUITE: Final = Suite(
     name="heartbeats",
     title="1,000 idle workers' heartbeats: CPU of the orchestrators, in % of one core",
     metrics=(
+        Metric("cost", "the heartbeats", "%", "less"),
         Metric("cpu", "all orchestrators", "%", "less"),
         Metric("leader_cpu", "the leader alone", "%", "less"),
         Metric("idle_cpu", "without heartbeats", "%", "less"),
@@ -163,9 +165,9 @@ SUITE: Final = Suite(
         Metric("answer_p50", "answer p50", "ms", "less"),
         Metric("answer_p99", "answer p99", "ms", "less"),
     ),
-    contenders=(Contender(ONE, partial(measure, 1)), Contender(THREE, partial(measure, 3))),
+    contenders=(Contender(ONE, partial(measure, 1), quick=False), Contender(THREE, partial(measure, 3))),
     targets=tuple(
-        Target(f"1,000 idle workers' heartbeats cost {name} < 10 % of a core", "cpu", name, "<=", MOST_CPU)
+        Target(f"1,000 idle workers' heartbeats cost {name} < 10 % of a core", "cost", name, "<=", MOST_CPU)
         for name in (ONE, THREE)
     ),
 )

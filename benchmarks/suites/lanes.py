@@ -100,6 +100,6 @@ SUITE: Final = Suite(
     ),
     contenders=(
         Contender("on RabbitMQ", partial(measure, "rabbitmq")),
-        Contender("on Postgres", partial(measure, "postgres")),
+        Contender("on Postgres", partial(measure, "postgres"), quick=False),
     ),
 )

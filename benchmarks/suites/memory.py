@@ -109,7 +109,7 @@ SUITE: Final = Suite(
     ),
     contenders=(
         Contender(RABBITMQ, partial(measure, "rabbitmq")),
-        Contender(POSTGRES, partial(measure, "postgres")),
+        Contender(POSTGRES, partial(measure, "postgres"), quick=False),
     ),
     targets=tuple(
         Target(f"{role} {name}: ≤ {most:g} MB resident after 100,000 jobs", role, name, "<=", most)

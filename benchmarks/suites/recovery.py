@@ -105,7 +105,7 @@ SUITE: Final = Suite(
     ),
     contenders=(
         Contender("worker, on RabbitMQ", partial(worker_killed, "rabbitmq")),
-        Contender("worker, on Postgres", partial(worker_killed, "postgres")),
+        Contender("worker, on Postgres", partial(worker_killed, "postgres"), quick=False),
         Contender("leader of three", leader_killed),
     ),
 )

@@ -62,7 +62,9 @@ SUITE: Final = Suite(
         Metric("rate", "jobs", "/s", "more"),
         Metric("used", f"of {CORES} cores in jobs", "%", "more"),
     ),
-    contenders=tuple(Contender(_name(workers), partial(measure, workers)) for workers in COUNTS),
+    contenders=tuple(
+        Contender(_name(workers), partial(measure, workers), quick=workers == max(COUNTS)) for workers in COUNTS
+    ),
     targets=tuple(
         Target(
             f"{_name(workers)} do ≥ {SCALES:g} × {min(workers, CORES)} × what one does, on {CORES} cores",

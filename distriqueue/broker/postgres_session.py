@@ -71,6 +71,8 @@ async def session(url: str, *, name: str, lost: asyncio.Event) -> AsyncIterator[
                 "jit": "off",
                 # A queue is never to be read from end to end, however small the statistics say it is.
                 "enable_seqscan": "off",
+                # Planned once: what a message costs is else mostly the planning of the statements that move it.
+                "plan_cache_mode": "force_generic_plan",
             },
         )
         try:

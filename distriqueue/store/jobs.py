@@ -36,6 +36,8 @@ class Extras:
     parents: tuple[UUID, ...] = ()
     run_anyway: bool = False
     """Run once all parents have ended, however they did."""
+    trace: str | None = None
+    """The `traceparent` of its submission."""
 
 
 NO_EXTRAS: Final = Extras()
@@ -60,7 +62,7 @@ class NewJob:
 
     def dispatch(self) -> Dispatch:
         """The first attempt's dispatch."""
-        return Dispatch(self.id, 1, self.type, self.priority, self.payload, self.execution_timeout_s)
+        return Dispatch(self.id, 1, self.type, self.priority, self.payload, self.execution_timeout_s, self.extras.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class JobStore:
 
         async def run() -> int:
             if epoch is None:
-                return len(await self._database.fetch(SQL["mark_queued"], ids, attempts))
+                return len(await self._database.fetch(SQL["mark_queued"], ids, attempts, steady=True))
             async with self._database.transaction(epoch=epoch) as connection:
                 return len(await connection.fetch(SQL["mark_queued"], ids, attempts))
 
@@ -245,6 +247,7 @@ def extra_columns(
         [each.callback_url for each in extras],
         [len(parents[job.id]) for job in jobs],
         [is_followed(job) for job in jobs],
+        [each.trace for each in extras],
     )
 
 

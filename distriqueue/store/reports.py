@@ -57,7 +57,7 @@ class ReportStore:
         left = order
         if routes is None and len(claims) + len(ends) == len(reports) and not any(map(_has_words, reports)):
             # Nearly always it is claims without parents, and ends that nothing follows from: one statement does.
-            rows = await self._database.fetch(SQL["take"], *_take_columns(reports, claims, ends), True)
+            rows = await self._database.fetch(SQL["take"], *_take_columns(reports, claims, ends), True, steady=True)
             accepted = {(claims if row["kind"] == "claim" else ends)[row["n"] - 1] for row in rows}
             left = [i for i in order if i not in accepted]
             if not left:

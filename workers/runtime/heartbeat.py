@@ -1,5 +1,7 @@
 """The sign of life, once a second, to whichever orchestrator answers; and what it wants in return.
 
+A worker that has nothing to do skips every other one: there is nothing of it to cancel (ADR 0017).
+
 It has a thread of its own: a handler that blocks the event loop delays everything else, but does not make the
 cluster think that this worker is gone and run its jobs a second time. What it says is read from plain
 attributes; what it hears is handed to the loop.
@@ -27,6 +29,7 @@ log = get_logger("worker.heartbeat")
 
 PATH: Final = "/api/workers/heartbeat"
 EVERY_S: Final = 1.0
+IDLE_EVERY_S: Final = 2 * EVERY_S
 JITTER: Final = 0.1
 """Beats come up to a tenth early, never late: a cancel is to arrive within 1.5 s (see `orchestrator.registry`)."""
 TIMEOUT_S: Final = 1.0
@@ -63,6 +66,8 @@ class HeartbeatThread:
         self._loop_seen_at = time.monotonic()
         self._blocked_reported_s = 0.0
         self._unheard = 0
+        self._idle_told = False
+        """Whether the last answered beat said that there is nothing to do, and none was skipped since."""
 
     async def start(self, timeout_s: float) -> None:
         """Start beating; wait until the first beat was tried on every orchestrator, at most `timeout_s` seconds."""
@@ -82,7 +87,11 @@ class HeartbeatThread:
             while not self._stop.is_set():
                 began_at = time.monotonic()
                 self._watch_loop(began_at)
-                self._beat(http, self._compose())
+                heartbeat = self._compose()
+                if self._idle_told and _is_idle(heartbeat):
+                    self._idle_told = False
+                else:
+                    self._beat(http, heartbeat)
                 self._in_loop(self._tried.set)
                 wait_s = period_s(self._every_s, self._rng.random())
                 self._stop.wait(max(began_at + wait_s - time.monotonic(), 0.05))
@@ -107,6 +116,7 @@ class HeartbeatThread:
             if self._unheard:
                 log.info("orchestrator_found", url=url, unheard_beats=self._unheard)
                 self._unheard = 0
+            self._idle_told = _is_idle(heartbeat)
             self._in_loop(self._on_answer, answer)
             return
         self._unheard += 1
@@ -131,6 +141,10 @@ class HeartbeatThread:
     def _in_loop(self, callback: Callable[..., object], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
+
+
+def _is_idle(heartbeat: Heartbeat) -> bool:
+    return heartbeat.current_load == 0 and not heartbeat.stopping
 
 
 def period_s(every_s: float, draw: float) -> float:

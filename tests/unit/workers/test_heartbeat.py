@@ -19,13 +19,17 @@ from workers.runtime import heartbeat
 from workers.runtime.heartbeat import HeartbeatThread, period_s
 
 
+def _busy() -> Heartbeat:
+    return Heartbeat(worker_id="w.1", current_load=1)
+
+
 @contextlib.asynccontextmanager
 async def beating(
     *urls: str, answers: list[HeartbeatAnswer] | None = None, api_key: SecretStr | None = None
 ) -> AsyncIterator[HeartbeatThread]:
-    """Beat twenty times a second."""
+    """Beat twenty times a second, as a worker that has something to do."""
     heard = answers if answers is not None else []
-    thread = HeartbeatThread(urls, lambda: Heartbeat(worker_id="w.1"), heard.append, every_s=0.05, api_key=api_key)
+    thread = HeartbeatThread(urls, _busy, heard.append, every_s=0.05, api_key=api_key)
     await thread.start(5)
     try:
         yield thread
@@ -71,6 +75,26 @@ async def test_the_key_is_shown_and_its_refusal_told_without_it() -> None:
 def test_a_cancel_is_told_within_one_and_a_half_seconds(draw: float) -> None:
     """The worst case: just after a flush, then just after a beat. What is left is for the database and the network."""
     assert registry.FLUSH_S + period_s(heartbeat.EVERY_S, draw) <= 1.25
+
+
+async def test_an_idle_worker_skips_every_other_beat_and_a_busy_one_none() -> None:
+    orchestrator, load, composed = FakeOrchestrator(), 0, list[int]()
+
+    def compose() -> Heartbeat:
+        composed.append(load)
+        return Heartbeat(worker_id="w.1", current_load=load)
+
+    async with served(orchestrator) as url:
+        thread = HeartbeatThread([url], compose, lambda _: None, every_s=0.05)
+        await thread.start(5)
+        await until(lambda: len(composed) >= 7)
+        load = 1
+        await until(lambda: composed.count(1) >= 3)
+        await thread.close()
+    loads = [beat["currentLoad"] for beat in orchestrator.beats]
+    idle, busy = composed.count(0), composed.count(1)
+    assert loads.count(0) == (idle + 1) // 2
+    assert loads.count(1) == busy
 
 
 async def test_without_orchestrators_it_ends_all_the_same() -> None:
