@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from distriqueue.access.keyring import Keyring
 from distriqueue.access.rules import PUBLIC, Rules
-from distriqueue.access.session import SAFE, Sessions
+from distriqueue.access.session import SAFE, SessionSource
 from distriqueue.access.trail import Trail
 from distriqueue.core.access import Caller, words
 from distriqueue.core.errors import DistriQueueError, Forbidden, Unauthorized
@@ -30,7 +30,7 @@ class Gate:
         rules: Rules,
         trail: Trail,
         refusal: Refusal,
-        sessions: Sessions | None = None,
+        sessions: SessionSource | None = None,
     ) -> None:
         self._app = app
         self._sessions = sessions
@@ -72,12 +72,13 @@ class Gate:
         """Return who calls: by the API key if one is sent, else by a browser's session."""
         if text is not None or self._sessions is None:
             return await self._keyring.identify(text)
-        session = self._sessions.of(scope["headers"])
-        if session is None:
+        found = await self._sessions.of(scope["headers"])
+        if found is None:
             return await self._keyring.identify(None)
+        sessions, session = found
         caller = await self._keyring.resume(session)
         if caller.key_id is not None:
-            self._sessions.check_write(session, scope["method"], scope["headers"])
+            sessions.check_write(session, scope["method"], scope["headers"])
         return caller
 
 

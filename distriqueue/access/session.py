@@ -1,8 +1,13 @@
 """A browser's way in: a signed cookie, made once from an API key, that counts as long as the key does.
 
 `<key id>.<when it ends>.<nonce>.<signature>`. The signature's key is the stored hash of the API key's secret, together
-with what all gateways share and the database does not hold: so nothing is kept for a session, every gateway takes it,
-it ends with its API key, and a copy of the table of keys forges none. The API key itself never goes into the browser.
+with what all gateways of one installation share: a random secret in the database, and the database's password. So
+nothing is kept for a session, every gateway takes it, it ends with its API key, and a copy of the table of keys forges
+none; where the database has a password, neither does a copy of the whole database. The API key itself never goes into
+the browser.
+
+Browsers send cookies to every port of a host. So the names of ours hold a word that each installation has for itself:
+two of them on one machine do not log each other out.
 
 Whoever steals a cookie has a session, not a key. Writes take the header `X-CSRF-Token` as well, which is another
 signature over the same session: a page of another site can neither read it nor send the header.
@@ -13,7 +18,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -22,8 +27,9 @@ from urllib.parse import urlsplit
 from distriqueue.core.access import Token
 from distriqueue.core.errors import Forbidden
 
-COOKIE: Final = "distriqueue_session"
-CSRF_COOKIE: Final = "distriqueue_csrf"
+COOKIE: Final = "distriqueue_session_"
+"""What the cookie's name begins with; the installation's word follows."""
+CSRF_COOKIE: Final = "distriqueue_csrf_"
 """Not HttpOnly: the page's own script reads it, and sends it back as a header."""
 CSRF_HEADER: Final = "x-csrf-token"
 LASTS_S: Final = 12 * 3600
@@ -52,17 +58,14 @@ class Session:
 
 
 class Sessions:
-    """Makes and reads sessions; `pepper` is what the gateways of one installation share."""
+    """Makes and reads the sessions of one installation; `pepper` is what its gateways share."""
 
     def __init__(self, pepper: bytes, *, clock: Callable[[], float] = time.time) -> None:
         self._pepper = pepper
         self._clock = clock
-
-    @classmethod
-    def of_store(cls, database_url: str) -> "Sessions":
-        """Make them with the database's password, which all gateways have and a copy of the database has not."""
-        password = urlsplit(database_url).password or ""
-        return cls(hashlib.sha256(f"distriqueue session 1|{password}".encode()).digest())
+        word = hashlib.sha256(b"distriqueue cookie|" + pepper).hexdigest()[:8]
+        self.cookie: Final = COOKIE + word
+        self.csrf_cookie: Final = CSRF_COOKIE + word
 
     def new(self, token: Token) -> Session:
         """Make a session of an API key that was found to be right."""
@@ -82,7 +85,7 @@ class Sessions:
     def of(self, headers: Headers) -> Session | None:
         """Return the session that a request's headers speak of."""
         for name, value in headers:
-            if name == b"cookie" and COOKIE.encode() in value:
+            if name == b"cookie" and self.cookie.encode() in value:
                 return self._of_cookies(value.decode("latin-1"))
         return None
 
@@ -100,10 +103,40 @@ class Sessions:
 
     def _of_cookies(self, header: str) -> Session | None:
         try:
-            morsel = SimpleCookie(header).get(COOKIE)
+            morsel = SimpleCookie(header).get(self.cookie)
         except CookieError:
             return None
         return None if morsel is None else self.parse(morsel.value)
+
+
+class SessionSource:
+    """The installation's sessions, from when they are first needed: a gateway may start before Postgres does."""
+
+    def __init__(self, secret: Callable[[], Awaitable[bytes]], *, database_url: str) -> None:
+        self._secret = secret
+        self._password = urlsplit(database_url).password or ""
+        self._sessions: Sessions | None = None
+
+    @property
+    def csrf_cookie(self) -> str:
+        """The cookie that pages read the token for writes from; empty as long as nobody had a session."""
+        return "" if self._sessions is None else self._sessions.csrf_cookie
+
+    async def get(self) -> Sessions:
+        """Return them; StoreUnavailable when the secret was not read yet and cannot be."""
+        if self._sessions is None:
+            pepper = hmac.digest(await self._secret(), f"session 2|{self._password}".encode(), "sha256")
+            self._sessions = Sessions(pepper)
+        return self._sessions
+
+    async def of(self, headers: Headers) -> tuple[Sessions, Session] | None:
+        """Return the session that a request's headers speak of; nothing is read for requests without one."""
+        headers = list(headers)
+        if not any(name == b"cookie" and COOKIE.encode() in value for name, value in headers):
+            return None
+        sessions = await self.get()
+        session = sessions.of(headers)
+        return None if session is None else (sessions, session)
 
 
 def _sign(pepper: bytes, secret_hash: bytes, signed: str) -> str:

@@ -1,9 +1,11 @@
-"""The stack's own API keys: one for its workers, one for whoever may read its home.
+"""The stack's own API keys: one for its workers, one for its gateways, one for whoever may read its home.
 
 They are made before any other key is, so that nobody is locked out when the first one appears. They close no gate
-themselves. A worker's handlers see its environment, so its key can do no more than a worker must.
+themselves. A worker's handlers see its environment, so its key can do no more than a worker must. A gateway shows the
+cluster in its dashboard, and hands over the leadership when someone with `operate` orders it there.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +16,30 @@ from distriqueue.store.access import AccessStore, NewKey
 from distriqueue.store.database import Database
 
 WORKERS: Final = "workers.key"
+GATEWAYS: Final = "gateways.key"
 OPERATOR: Final = "operator.key"
 
 
-async def for_workers(home: Home, database_url: str) -> Token:
-    """See that the home has both keys and Postgres knows them, and return the workers'; StoreUnavailable.
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """The keys of the stack's processes."""
+
+    workers: Token
+    gateways: Token
+
+
+async def own_keys(home: Home, database_url: str) -> OwnKeys:
+    """See that the home has all keys and Postgres knows them, and return those of processes; StoreUnavailable.
 
     A key that was revoked is replaced.
     """
     async with Database.open(StoreSettings.load(database_url=database_url), application="distriqueue-up") as database:
         store = AccessStore(database)
         await _kept(store, home.path / OPERATOR, frozenset({Scope.READ, Scope.OPERATE}))
-        return await _kept(store, home.path / WORKERS, frozenset({Scope.READ, Scope.WORKER}))
+        return OwnKeys(
+            workers=await _kept(store, home.path / WORKERS, frozenset({Scope.READ, Scope.WORKER})),
+            gateways=await _kept(store, home.path / GATEWAYS, frozenset({Scope.READ, Scope.OPERATE})),
+        )
 
 
 def read_key(file: Path) -> Token | None:

@@ -20,7 +20,7 @@ from distriqueue.local.home import Home
 from distriqueue.local.logs import Lines
 from distriqueue.local.plan import Options, Raft, plan
 from distriqueue.local.ports import LOOPBACK, free_block, require_free
-from distriqueue.local.state import Phase, StackState
+from distriqueue.local.state import Phase, Role, StackState
 from distriqueue.local.supervisor import StartFailed, Supervisor
 from distriqueue.settings import PREFIX
 
@@ -117,14 +117,17 @@ class _Stack:
             raft=self._raft(),
         )
         await supervisor.run(services.migrate)
-        own = {
-            f"{PREFIX}WEBHOOK_SECRETS": self._home.webhook_secret(),
-            f"{PREFIX}API_KEY": (await keys.for_workers(self._home, database_url)).text,
-        }
-        await supervisor.start(*services.control)
+        own = await keys.own_keys(self._home, database_url)
+        # A process's key is the stack's own always, the webhooks' secret only if none is given.
+        gateways = {f"{PREFIX}API_KEY": own.gateways.text}
+        control = (_with(each, gateways) if each.role is Role.GATEWAY else each for each in services.control)
+        await supervisor.start(*control)
         if services.workers:
-            # Its key is the stack's own always, the webhooks' secret only if none is given.
-            await supervisor.start(*(_with(each, own) for each in services.workers))
+            workers = {
+                f"{PREFIX}WEBHOOK_SECRETS": self._home.webhook_secret(),
+                f"{PREFIX}API_KEY": own.workers.text,
+            }
+            await supervisor.start(*(_with(each, workers) for each in services.workers))
 
     def _raft(self) -> Raft | None:
         """Return what several nodes need; their ports may be others at every start, for all start together."""

@@ -53,15 +53,20 @@ async def page(request: Request, view: View, **path: object) -> Response:
     return await view.page(ask_of(request, **path), gzipped=takes_gzip(request))
 
 
-async def done(ask: Ask, view: View | None, message: str, *, tone: str = "good") -> Response:
-    """Say what was done, and show the page as it is by now."""
-    regions = {} if view is None else await view.fill(ask)
-    return Response(note(ask, message, tone=tone) + partials(regions), headers=HEADERS, media_type="text/html")
+SHEET: Final = "sheet"
+"""The dialog that forms are asked in; it closes when it is emptied."""
 
 
-def note(ask: Ask, message: str, *, tone: str) -> str:
+async def done(ask: Ask, view: View | None, message: str, *, tone: str = "good", href: str = "") -> Response:
+    """Say what was done, with where to see it, and show the page as it is by now; what was asked is asked no more."""
+    regions = {SHEET: ""} | ({} if view is None else await view.fill(ask))
+    said = note(ask, message, tone=tone, href=href)
+    return Response(said + partials(regions), headers=HEADERS, media_type="text/html")
+
+
+def note(ask: Ask, message: str, *, tone: str, href: str = "") -> str:
     """Return a note for the corner of the page."""
-    toast = ask.desk.renderer.text("_toast.html", {"message": message, "tone": tone})
+    toast = ask.desk.renderer.text("_toast.html", {"message": message, "tone": tone, "href": href})
     return f'<hx-partial hx-target="#toasts" hx-swap="beforeend">{toast}</hx-partial>'
 
 

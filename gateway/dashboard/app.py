@@ -18,15 +18,32 @@ from gateway.dashboard.pages import (
     job,
     jobs,
     keys,
+    limits,
     new,
     overview,
     queues,
+    schedule,
     schedules,
     workers,
 )
 from gateway.dashboard.views import Memo
 
-PAGES: Final = (overview, jobs, new, job, queues, workers, schedules, batches, dead_letters, cluster, audit, keys)
+PAGES: Final = (
+    overview,
+    jobs,
+    new,
+    job,
+    queues,
+    limits,
+    workers,
+    schedule,
+    schedules,
+    batches,
+    dead_letters,
+    cluster,
+    audit,
+    keys,
+)
 VIEWS: Final = {
     view.name: view
     for view in (

@@ -1,8 +1,8 @@
 """What the orchestrators say of themselves: asked over HTTP, at most every two seconds for all tabs together.
 
 Who leads, and who led, is in Postgres, and is shown even when no orchestrator answers. What only they know, each node's
-contact to the others and the duties' runs, takes an API key with `read` once there are keys: DISTRIQUEUE_API_KEY of the
-gateway.
+contact to the others and the duties' runs, takes an API key with `read` once there are keys, and an order to step down
+one with `operate`: DISTRIQUEUE_API_KEY of the gateway. Who may give that order is decided before, at the gate.
 """
 
 import asyncio
@@ -14,10 +14,13 @@ from typing import Any, Final
 
 import httpx
 
+from distriqueue.core.errors import Conflict, Forbidden, Unavailable
 from gateway.dashboard.settings import ClusterSettings
 
 FRESH_S: Final = 2.0
 TIMEOUT_S: Final = 1.5
+STEP_DOWN_S: Final = 10.0
+"""To hand over takes as long as an election, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,22 @@ class Cluster:
                 self._nodes = [task.result() for task in asked]
                 self._asked_at_s = time.monotonic()
             return self._nodes
+
+    async def step_down(self, leader: Node) -> str:
+        """Let the leader hand over, and return who leads then; Conflict, Forbidden, Unavailable."""
+        try:
+            answer = await self.client.post(f"{leader.url}/api/cluster/step-down", json={}, timeout=STEP_DOWN_S)
+        except httpx.HTTPError as exc:
+            raise Unavailable(f"{leader.name} does not answer ({type(exc).__name__})") from exc
+        finally:
+            self._asked_at_s = -FRESH_S
+        if answer.status_code in (401, 403):
+            raise Forbidden("the orchestrators take an API key with `operate`: set DISTRIQUEUE_API_KEY for the gateway")
+        told: dict[str, Any] = answer.json()
+        if answer.status_code != 200:
+            error = Conflict if answer.status_code == 409 else Unavailable
+            raise error(str(told.get("detail", f"{leader.name} answers {answer.status_code}")))
+        return str(told["leader"])
 
     async def _ask(self, url: str) -> Node:
         address = url.partition("://")[2]

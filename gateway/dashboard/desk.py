@@ -66,7 +66,13 @@ class Ask:
     def context(self) -> dict[str, Any]:
         """What every template may use."""
         may = {scope.value: self.caller.may(scope) for scope in Scope}
-        return {"may": may, "caller": self.caller, "is_open": self.parts.keyring.is_open, "now": self.now}
+        return {
+            "may": may,
+            "caller": self.caller,
+            "is_open": self.parts.keyring.is_open,
+            "csrf_cookie": self.parts.sessions.csrf_cookie,
+            "now": self.now,
+        }
 
     def param(self, name: str) -> str:
         """Return a parameter of the address; an empty text when it is not there."""

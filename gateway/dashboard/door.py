@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from distriqueue.access.keyring import Keyring
-from distriqueue.access.session import COOKIE, CSRF_COOKIE, LASTS_S, Sessions
+from distriqueue.access.session import LASTS_S, SessionSource
 from distriqueue.core.access import Token
 from distriqueue.core.errors import DistriQueueError, Forbidden, PayloadTooLarge, Unauthorized
 from gateway.dashboard.assets import PREFIX
@@ -32,7 +32,7 @@ SPOKEN: Final = {
 class Door:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, desk: Desk, *, sessions: Sessions, keyring: Keyring) -> None:
+    def __init__(self, app: ASGIApp, desk: Desk, *, sessions: SessionSource, keyring: Keyring) -> None:
         self._app = app
         self._desk = desk
         self._sessions = sessions
@@ -62,25 +62,29 @@ class Door:
             if token is None:
                 raise Unauthorized("this is no API key: one begins with dq_ and is 84 characters long")
             await self._keyring.identify(token.text)
+            sessions = await self._sessions.get()
         except DistriQueueError as exc:
             return self._form_page(following, error=exc.message, status=exc.http_status)
         except ClientDisconnect:  # it left before it had sent the form: nobody to tell, and nothing of ours to log
             return Response(status_code=400)
-        session = self._sessions.new(token)
+        session = sessions.new(token)
         answer = RedirectResponse(following, 303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, session.text, max_age=LASTS_S, httponly=True, samesite="strict", secure=secure)
-        answer.set_cookie(CSRF_COOKIE, self._sessions.csrf(session), max_age=LASTS_S, samesite="strict", secure=secure)
+        for name, value, hidden in (
+            (sessions.cookie, session.text, True),
+            (sessions.csrf_cookie, sessions.csrf(session), False),
+        ):
+            answer.set_cookie(name, value, max_age=LASTS_S, httponly=hidden, samesite="strict", secure=secure)
         return answer
 
     async def _ask(self, request: Request, following: str) -> Response:
         """Show the form, unless there is no need to: no keys, or a session that counts."""
-        session = self._sessions.of(request.scope["headers"])
         if self._keyring.is_open:
             return RedirectResponse(following, 303)
-        if session is not None:
+        found = await self._sessions.of(request.scope["headers"])
+        if found is not None:
             try:
-                await self._keyring.resume(session)
+                await self._keyring.resume(found[1])
             except Unauthorized:
                 return self._form_page(following, error="", status=200)
             return RedirectResponse(following, 303)
@@ -91,10 +95,11 @@ class Door:
             return Response(status_code=405, headers={"Allow": "POST"})
         try:
             _own_page(request)
-        except Forbidden as exc:
+            sessions = await self._sessions.get()
+        except DistriQueueError as exc:
             return self._form_page("/", error=exc.message, status=exc.http_status)
         answer = RedirectResponse(LOGIN, 303)
-        for name in (COOKIE, CSRF_COOKIE):
+        for name in (sessions.cookie, sessions.csrf_cookie):
             answer.delete_cookie(name, samesite="strict")
         return answer
 

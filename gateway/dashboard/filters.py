@@ -1,11 +1,13 @@
 """The filter of the Jobs page: from its text to what the store is asked for, facets, and links that change it."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from distriqueue.core.errors import DistriQueueError
 from distriqueue.core.job import Priority
 from distriqueue.core.states import Status
 from distriqueue.filterlang import NOTHING, Filter, WrongFilter, parse
@@ -14,6 +16,8 @@ from gateway.api.query import JobSelection, checked
 from gateway.dashboard.desk import Ask
 
 MOST_TYPES: Final = 8
+AT_ONCE: Final = 3
+"""Counts under way: the gateway's pool of connections is for others, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +63,63 @@ def href(text: str) -> str:
     return f"/jobs?{urlencode({'q': text})}" if text else "/jobs"
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A value whose jobs are to be counted, where that is not known."""
+
+    name: str
+    value: str
+    where: JobFilter
+    other: Filter
+    chosen: bool
+    known: Count | None = None
+
+
 async def facets(ask: Ask, asked: Asked) -> Mapping[str, Sequence[Facet]]:
-    """Count the values of status, priority and type, each within the rest of the filter; most of them at no cost.
+    """Count the values of status, priority and type, each within the rest of the filter.
 
     Without a filter the statuses are in the figures. Counts are as the list's: exact while few, else estimates.
     """
-    where = asked.where(ask.now)
-    sample = ask.desk.sampler.latest
-    types = _types(ask, asked.filter.types)
-    statuses = {
-        status.value: replace(asked.filter, statuses=_toggled(asked.filter.statuses, status)) for status in Status
-    }
-    found: dict[str, list[Facet]] = {"status": [], "priority": [], "type": []}
-    rest = replace(where, statuses=())
-    for status in Status:
-        if rest == JobFilter() and sample is not None:
-            count = Count(sample.figures.stored.get(status.value, 0), exact=True)
-        else:
-            count = await ask.parts.reader.count(replace(where, statuses=(status,)))
-        found["status"].append(_facet(status.value, count, statuses[status.value], status in asked.filter.statuses))
-    for priority in Priority:
-        count = await ask.parts.reader.count(replace(where, priorities=(priority,)))
-        other = replace(asked.filter, priorities=_toggled(asked.filter.priorities, priority))
-        found["priority"].append(_facet(priority.value.lower(), count, other, priority in asked.filter.priorities))
-    for type_ in types:
-        count = await ask.parts.reader.count(replace(where, types=(type_,)))
-        other = replace(asked.filter, types=_toggled(asked.filter.types, type_))
-        found["type"].append(_facet(type_, count, other, type_ in asked.filter.types))
+    wanted = list(_wanted(ask, asked))
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def count(each: _Wanted) -> Count | DistriQueueError:
+        if each.known is not None:
+            return each.known
+        async with turns:
+            try:
+                return await ask.parts.reader.count(each.where)
+            except DistriQueueError as exc:
+                return exc
+
+    async with asyncio.TaskGroup() as group:
+        counting = [group.create_task(count(each)) for each in wanted]
+    found: dict[str, list[Facet]] = {}
+    for each, task in zip(wanted, counting, strict=True):
+        counted = task.result()
+        if isinstance(counted, DistriQueueError):
+            raise counted
+        facet = Facet(each.value, counted, href(str(each.other)), each.chosen)
+        found.setdefault(each.name, []).append(facet)
     return found
+
+
+def _wanted(ask: Ask, asked: Asked) -> Iterator[_Wanted]:
+    where, chosen = asked.where(ask.now), asked.filter
+    sample = ask.desk.sampler.latest
+    stored = sample.figures.stored if sample is not None and replace(where, statuses=()) == JobFilter() else None
+    for status in Status:
+        other = replace(chosen, statuses=_toggled(chosen.statuses, status))
+        known = None if stored is None else Count(stored.get(status.value, 0), exact=True)
+        narrowed = replace(where, statuses=(status,))
+        yield _Wanted("status", status.value, narrowed, other, status in chosen.statuses, known)
+    for priority in Priority:
+        other = replace(chosen, priorities=_toggled(chosen.priorities, priority))
+        narrowed = replace(where, priorities=(priority,))
+        yield _Wanted("priority", priority.value.lower(), narrowed, other, priority in chosen.priorities)
+    for type_ in _types(ask, chosen.types):
+        other = replace(chosen, types=_toggled(chosen.types, type_))
+        yield _Wanted("type", type_, replace(where, types=(type_,)), other, type_ in chosen.types)
 
 
 def _types(ask: Ask, chosen: Sequence[str]) -> list[str]:
@@ -98,7 +131,3 @@ def _types(ask: Ask, chosen: Sequence[str]) -> list[str]:
 
 def _toggled(chosen: Sequence[Any], value: Any) -> tuple[Any, ...]:
     return tuple(each for each in chosen if each != value) if value in chosen else (*chosen, value)
-
-
-def _facet(value: str, count: Count, other: Filter, chosen: bool) -> Facet:
-    return Facet(value, count, href(str(other)), chosen)

@@ -16,6 +16,7 @@ from distriqueue.core.errors import StoreUnavailable, Unavailable
 from distriqueue.core.job import Priority
 from distriqueue.core.ports import LaneDepth
 from distriqueue.lifecycle import run_every
+from distriqueue.store.dashboard import DashboardStore
 from distriqueue.store.routing import LaneBacklog, LaneControl, RoutingStore
 from distriqueue.store.statistics import Figures, StatisticsStore
 from distriqueue.store.workers import WorkerState, WorkerStore
@@ -42,12 +43,21 @@ class Lane:
     control: LaneControl
     backlog: LaneBacklog
     depth: LaneDepth | None
-    """None while the broker does not answer."""
+    """None while the broker does not answer. RabbitMQ counts messages, which hold several jobs."""
+    queued: int = 0
+    """Jobs that the broker was given, and no worker has claimed yet."""
+    all_queued: bool = True
+    """Whether `queued` is all of them."""
 
     @property
     def waiting(self) -> int:
         """Jobs that wait for the broker or in it."""
-        return self.backlog.pending + (0 if self.depth is None else self.depth.ready)
+        return self.backlog.pending + self.queued
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no more than `waiting` wait."""
+        return self.backlog.is_exact and self.all_queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,7 @@ class Sampler:
     routing: RoutingStore
     depths: Depths
     workers: WorkerStore
+    dashboard: DashboardStore
     error: str | None = None
     """Why the last reading failed; None when it did not."""
     _samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -207,9 +218,10 @@ class Sampler:
     async def _read(self) -> Sample:
         figures = await self.statistics.read(None, None)
         controls, backlogs = await self.routing.lanes(), await self.routing.backlogs()
+        queued = await self.dashboard.queued()
         workers = await self.workers.page(after="", limit=MAX_WORKERS)
         depths = await self.depths.read() or {}
-        lanes = [Lane(lane, controls[lane], backlogs[lane], depths.get(lane)) for lane in Priority]
+        lanes = [Lane(lane, controls[lane], backlogs[lane], depths.get(lane), *queued[lane]) for lane in Priority]
         return Sample(time.monotonic(), datetime.now(UTC), figures, lanes, workers)
 
 

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request, ViewportSize, sync_playwright
 
 CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
-WIDE: Final[ViewportSize] = {"width": 1366, "height": 860}
+WIDE: Final[ViewportSize] = {"width": 1400, "height": 900}
 NARROW: Final[ViewportSize] = {"width": 360, "height": 740}
 TIMEOUT_MS: Final = 10_000
 AXE_RULES: Final = {
@@ -19,13 +19,18 @@ AXE_RULES: Final = {
 CONTRAST: Final = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 
 
+def executable() -> str:
+    """Return where Chromium is."""
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    assert path is not None, "no Chromium: apt-get install chromium, as ./build-run.sh test does"
+    return path
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start a browser."""
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    assert path is not None, "no Chromium: apt-get install chromium, as ./build-run.sh test does"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
         try:
             yield browser
         finally:
@@ -95,10 +100,18 @@ def tab(
     viewport: ViewportSize = WIDE,
     dark: bool = False,
     quiet: tuple[str, ...] = (),
+    insecure: bool = False,
 ) -> Iterator[Tab]:
-    """Open a tab of its own; at the end nothing may have been complained of but what contains one of `quiet`."""
+    """Open a tab of its own; at the end nothing may have been complained of but what contains one of `quiet`.
+
+    `insecure` takes any certificate.
+    """
     context = browser.new_context(
-        viewport=viewport, color_scheme="dark" if dark else "light", timezone_id="Europe/Berlin", locale="en-GB"
+        viewport=viewport,
+        color_scheme="dark" if dark else "light",
+        timezone_id="Europe/Berlin",
+        locale="en-GB",
+        ignore_https_errors=insecure,
     )
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()

@@ -17,14 +17,22 @@ import httpx
 from playwright.sync_api import Browser
 from rich.progress import track
 
+from distriqueue.core.access import Scope
 from distriqueue.local.stack import Stack
 from tests.acceptance.browser import NARROW, WIDE, Tab, chromium, tab
+from tests.acceptance.dashboard_doors import Doors
 from tests.acceptance.dashboard_scene import HANDLERS, Scene
 from tests.acceptance.test_dashboard import PAGES
 
 LOOKS: Final = {"light": (False, WIDE), "dark": (True, WIDE), "narrow": (False, NARROW)}
 WORK_S: Final = 60.0
 SETTLE_MS: Final = 1_200
+READ_ONLY: Final = ("jobs filtered", "job failed", "queues")
+SHEETS: Final = {
+    "sheet-limit": ("/queues", "New limit"),
+    "sheet-bulk": ("/jobs?q=status:failed", "Retry all…"),
+    "confirm": ("/cluster", "Step down"),
+}
 EMPTY: Final = ("overview", "jobs", "batches", "schedules", "dead letters")
 
 
@@ -70,6 +78,11 @@ def everything(browser: Browser, url: str, scene: Scene, to: Path) -> None:
             opened.open("/")
             opened.page.keyboard.press("?")
             opened.page.screenshot(path=to / f"help-{look}.png")
+            for name, (path, button) in SHEETS.items():
+                opened.live(path)
+                opened.page.get_by_role("button", name=button).first.click()
+                opened.page.locator("dialog[open]").wait_for()
+                opened.page.screenshot(path=to / f"{name}-{look}.png")
 
 
 def nothing_yet(browser: Browser, url: str, to: Path) -> None:
@@ -77,6 +90,20 @@ def nothing_yet(browser: Browser, url: str, to: Path) -> None:
     with tab(browser, url) as opened:
         for name in EMPTY:
             shoot(opened, PAGES[name], to / f"{name.replace(' ', '-')}-empty.png")
+
+
+def with_keys(browser: Browser, stack: Stack, scene: Scene, to: Path) -> None:
+    """Take pictures of the login, and of what a key that may only read sees."""
+    token = Doors(stack.database_url).key(Scope.READ)
+    scene.until(lambda: scene.client.get("/api/jobs").status_code == 401, "the gate to close")
+    for look, (dark, viewport) in LOOKS.items():
+        with tab(browser, stack.gateway_urls[0], dark=dark, viewport=viewport) as opened:
+            shoot(opened, "/login", to / f"login-{look}.png")
+            opened.page.get_by_label("API key").fill(token.text)
+            opened.page.get_by_role("button", name="Log in").click()
+            opened.page.wait_for_selector('#connection[data-state="live"]')
+            for name in READ_ONLY:
+                shoot(opened, PAGES[name].format(**scene.ids), to / f"{name.replace(' ', '-')}-read-only-{look}.png")
 
 
 def main(to: Path) -> None:
@@ -99,6 +126,8 @@ def main(to: Path) -> None:
             watching.live("/")  # so that the gateway takes figures often
             time.sleep(WORK_S)
             everything(browser, url, scene, to)
+        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            with_keys(browser, stack, Scene(client, scene.ids), to)
     print(f"{len(list(to.glob('*.png')))} pictures in {to}")
 
 

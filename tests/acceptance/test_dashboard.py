@@ -1,32 +1,26 @@
 """The dashboard in Chromium, on a whole stack: every page, every button, live, by keyboard, with and without keys."""
 
-import asyncio
 import os
 import re
 import signal
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from distriqueue.access.session import COOKIE, CSRF_COOKIE
 from distriqueue.core.access import Scope, Token
 from distriqueue.local.stack import Stack
 from distriqueue.local.state import Role
-from distriqueue.settings import StoreSettings
-from distriqueue.store.access import AccessStore, NewKey
-from distriqueue.store.database import Database
 from tests.acceptance.browser import AXE_RULES, CONTRAST, NARROW, WIDE, Tab, chromium, tab
+from tests.acceptance.dashboard_doors import Doors
 from tests.acceptance.dashboard_scene import HANDLERS, HOSTILE, Scene
 
 pytestmark = pytest.mark.stack
-
-T = TypeVar("T")
 
 PAGES: Final = {
     "overview": "/",
@@ -42,6 +36,8 @@ PAGES: Final = {
     "queues": "/queues",
     "workers": "/workers",
     "schedules": "/schedules",
+    "schedule new": "/schedules/new",
+    "schedule edit": "/schedules/nightly-report/edit",
     "batches": "/batches",
     "batch": "/batches/{batch}",
     "dead letters": "/dead-letters",
@@ -49,13 +45,39 @@ PAGES: Final = {
     "audit": "/audit",
     "keys": "/keys",
 }
+ASKED: Final = {
+    "cancel": ("/jobs/{running}", "Cancel"),
+    "bulk retry": ("/jobs?q=status:failed", "Retry all…"),
+    "bulk cancel": ("/jobs", "Cancel all…"),
+    "limit": ("/queues", "New limit"),
+    "change of a limit": ("/queues", "Edit the limit of mail.send"),
+    "lift of a limit": ("/queues", "Lift the limit of mail.send"),
+    "deletion of a schedule": ("/schedules", "Delete nightly-report"),
+    "replay": ("/dead-letters", "Replay…"),
+    "drain": ("/workers", "Drain"),
+    "step-down": ("/cluster", "Step down"),
+    "help": ("/", "Keyboard help"),
+}
+"""Actions that ask something first."""
+DONE_AT_ONCE: Final = {
+    "retry": ("/jobs/{failed}", "button", "Retry"),
+    "clone": ("/jobs/{failed}", "link", "Clone and edit"),
+    "pause": ("/queues", "button", "Pause"),
+    "run": ("/schedules", "button", "Run now"),
+    "edit of a schedule": ("/schedules", "link", "Edit nightly-report"),
+    "theme": ("/", "button", "Theme: as the system"),
+    "key": ("/keys", "button", "Make a key"),
+    "submit": ("/jobs/new", "button", "Submit"),
+    "schedule": ("/schedules/new", "button", "Make it"),
+}
+MOST_TABS: Final = 150
 FIRST_VIEW_BYTES: Final = 150_000
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("dashboard") / "home"
-    with Stack.start(home, workers=2, orchestrators=1, worker_app=HANDLERS) as started:
+    with Stack.start(home, workers=2, orchestrators=3, worker_app=HANDLERS) as started:
         yield started
 
 
@@ -77,6 +99,16 @@ def browser() -> Iterator[Browser]:
 def at(browser: Browser, scene: Scene, stack: Stack) -> Iterator[Tab]:
     with tab(browser, stack.gateway_urls[0]) as opened:
         yield opened
+
+
+def tab_to(page: Page, control: Locator) -> None:
+    """Press Tab until the control has the focus, and a ring around it."""
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        if control.evaluate("(element) => element === document.activeElement"):
+            break
+    expect(control).to_be_focused()
+    assert control.evaluate("(element) => getComputedStyle(element).outlineStyle") == "solid"
 
 
 def toast(page: Page, text: str) -> None:
@@ -180,6 +212,7 @@ class TestLive:
             old = stack.pids(Role.GATEWAY)[0]
             os.kill(old, signal.SIGKILL)
             expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
+            assert opened.axe() == []
             stack.replaced(Role.GATEWAY, old)
             expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=30_000)
             scene.post("/api/queues/job.high/pause")
@@ -301,6 +334,27 @@ class TestKeyboard:
         expect(page.locator("#head .state")).to_have_text("cancelled")
         assert scene.status(scene.ids["retrying"]) == "cancelled"
 
+    @pytest.mark.parametrize("name", ASKED)
+    def test_what_asks_first_is_asked_and_left_by_keyboard(self, name: str, at: Tab, scene: Scene) -> None:
+        path, label = ASKED[name]
+        page = at.open(path.format(**scene.ids))
+        control = page.get_by_role("button", name=label, exact=True).first
+        tab_to(page, control)
+        page.keyboard.press("Enter")
+        dialog = page.locator("dialog[open]")
+        expect(dialog).to_be_visible()
+        assert dialog.evaluate("(element) => element.contains(document.activeElement)")
+        assert at.axe() == []
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+        expect(control).to_be_focused()
+
+    @pytest.mark.parametrize("name", DONE_AT_ONCE)
+    def test_every_other_action_is_reached_by_keyboard(self, name: str, at: Tab, scene: Scene) -> None:
+        path, role, label = DONE_AT_ONCE[name]
+        page = at.open(path.format(**scene.ids))
+        tab_to(page, page.get_by_role(cast("Any", role), name=label, exact=True).first)
+
     def test_help(self, at: Tab) -> None:
         page = at.open("/")
         page.keyboard.press("?")
@@ -373,7 +427,7 @@ class TestActions:
         page.get_by_label("Type").fill("report.build")
         page.locator("textarea").fill("{nonsense")
         page.get_by_role("button", name="Submit").click()
-        expect(page.locator("#form")).to_contain_text("the payload is not JSON")
+        expect(page.locator("#form")).to_contain_text("The payload is not JSON")
         page.locator("textarea").fill("{}")
         page.get_by_label("Retries").fill("1000")
         page.get_by_role("button", name="Submit").click()
@@ -410,15 +464,81 @@ class TestActions:
         expect(card).to_contain_text("paused")
         card.get_by_role("button", name="Resume").click()
         expect(card.get_by_role("button", name="Pause")).to_be_visible()
-        card.get_by_role("link", name="Run now").click()
-        expect(page.get_by_role("heading", name="Run now")).to_be_visible()
-        page.get_by_role("button", name="Submit").click()
+        card.get_by_role("button", name="Run now").click()
+        toast(page, "a job of it is on its way")
+        page.get_by_role("link", name="Open it").click()
         page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
+        expect(page.locator("#facts")).to_contain_text("to be gone")
         page = at.live("/schedules")
         page.get_by_role("button", name="Delete to be gone").click()
         page.get_by_role("button", name="Delete", exact=True).click()
         toast(page, "is deleted")
         expect(page.locator(".card", has_text="to be gone")).to_have_count(0)
+
+    def test_a_schedule_is_made_and_changed_in_sight_of_its_fires(self, at: Tab, scene: Scene) -> None:
+        page = at.open("/schedules")
+        page.get_by_role("link", name="New schedule").first.click()
+        page.get_by_role("button", name="Make it").click()
+        expect(page.locator(".field-error").first).to_be_visible()
+        assert at.axe() == []
+        page.get_by_label("Name", exact=True).fill("every quarter")
+        page.get_by_label("Type").fill("report.build")
+        page.get_by_label("Cron").fill("*/15 * * * x")
+        expect(page.locator("#preview")).to_contain_text("five fields")
+        page.get_by_label("Cron").fill("*/15 * * * *")
+        expect(page.locator("#preview time")).to_have_count(4)
+        page.locator("textarea").fill('{"month": 3, "password": "hunter2"}')
+        page.get_by_role("button", name="Make it").click()
+        page.wait_for_url("**/schedules")
+        page.get_by_role("link", name="Edit every quarter").click()
+        assert "hunter2" not in page.content()
+        page.get_by_label("Time zone").fill("Europe/Nowhere")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#form")).to_contain_text("is not a time zone")
+        page.get_by_label("Time zone").fill("Asia/Tokyo")
+        page.get_by_label("Retries").fill("7")
+        page.get_by_label("While an earlier job").select_option("skip")
+        page.get_by_role("button", name="Save").click()
+        page.wait_for_url("**/schedules")
+        made = scene.client.get("/api/schedules/every quarter").json()
+        assert (made["timezone"], made["maxRetries"], made["overlap"]) == ("Asia/Tokyo", 7, "skip")
+        assert made["payload"] == {"month": 3, "password": "hunter2"}
+        scene.client.delete("/api/schedules/every quarter")
+
+    def test_a_rate_limit_is_set_changed_and_lifted(self, at: Tab, scene: Scene) -> None:
+        page = at.live("/queues")
+        page.get_by_role("button", name="New limit").click()
+        page.get_by_role("button", name="Limit it").click()
+        expect(page.locator("#sheet .field-error").first).to_be_visible()
+        assert at.axe() == []
+        page.get_by_label("Type", exact=True).fill("mail.bulk")
+        page.get_by_label("Starts").fill("30")
+        page.get_by_label("Per", exact=True).select_option("minute")
+        page.get_by_role("button", name="Limit it").click()
+        toast(page, "mail.bulk is limited")
+        expect(page.locator("#sheet")).to_be_hidden()
+        row = page.locator("#rules tr", has_text="mail.bulk")
+        expect(row).to_contain_text("minute")
+        row.get_by_role("button", name="Edit the limit of mail.bulk").click()
+        page.get_by_label("Starts").fill("40")
+        page.keyboard.press("Enter")
+        expect(row).to_contain_text("40")
+        limits = {each["type"]: each for each in scene.client.get("/api/rate-limits").json()}
+        assert (limits["mail.bulk"]["permits"], limits["mail.bulk"]["perSeconds"]) == (40, 60)
+        row.get_by_role("button", name="Lift the limit of mail.bulk").click()
+        page.get_by_role("button", name="Lift", exact=True).click()
+        toast(page, "is limited no more")
+        expect(row).to_have_count(0)
+
+    def test_the_leader_steps_down(self, at: Tab) -> None:
+        page = at.live("/cluster")
+        former = page.locator(".node.leads .node-name").inner_text()
+        page.get_by_role("button", name="Step down").click()
+        expect(page.locator("#confirm")).to_contain_text(former)
+        page.locator("#confirm-yes").click()
+        toast(page, "has handed over")
+        expect(page.locator(".node.leads .node-name")).not_to_have_text(former)
+        expect(page.locator("#elections tbody tr").first).not_to_contain_text(former)
 
     def test_replay_of_what_failed_alike(self, at: Tab) -> None:
         page = at.live("/dead-letters")
@@ -461,6 +581,12 @@ class TestActions:
             "dead_letters.replay",
             "worker.drain",
             "schedule.delete",
+            "schedule.run",
+            "schedule.create",
+            "schedule.change",
+            "rate_limit.set",
+            "rate_limit.lift",
+            "cluster.step_down",
         ):
             expect(page.locator("#entries").get_by_text(action, exact=True).first).to_be_visible()
 
@@ -501,44 +627,9 @@ class TestHostile:
         expect(page.locator("main")).to_contain_text("</code></pre><script>")
 
 
-def _elsewhere(work: Coroutine[Any, Any, T]) -> T:
-    """Run it in another thread: in this one Playwright has a loop of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result(30)
-
-
-class Doors:
-    """Keys of a stack that asks for them."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-
-    def key(self, *scopes: Scope) -> Token:
-        """Make a key."""
-        return _elsewhere(self._make(frozenset(scopes)))
-
-    def revoke(self, token: Token) -> None:
-        """End it."""
-        _elsewhere(self._revoke(token))
-
-    async def _make(self, scopes: frozenset[Scope]) -> Token:
-        token = Token.new()
-        async with Database.open(
-            StoreSettings.load(database_url=self._stack.database_url), application="test"
-        ) as database:
-            await AccessStore(database).create(token, NewKey("somebody", scopes), actor="test")
-        return token
-
-    async def _revoke(self, token: Token) -> None:
-        async with Database.open(
-            StoreSettings.load(database_url=self._stack.database_url), application="test"
-        ) as database:
-            await AccessStore(database).revoke(token.key_id, actor="test")
-
-
 @pytest.fixture(scope="module")
 def doors(stack: Stack, scene: Scene) -> Doors:
-    made = Doors(stack)
+    made = Doors(stack.database_url)
     made.key(Scope.ADMIN)
     scene.until(lambda: scene.client.get("/api/jobs").status_code == 401, "the gate to close")
     return made
@@ -566,10 +657,13 @@ class TestAccess:
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"**/jobs/{scene.ids['failed']}")
         page.wait_for_selector('#connection[data-state="live"]')
-        cookies = {cookie["name"]: cookie for cookie in at.context.cookies()}
-        assert cookies[COOKIE]["httpOnly"]
-        assert cookies[COOKIE]["sameSite"] == "Strict"
-        assert cookies[CSRF_COOKIE]["sameSite"] == "Strict"
+        session, csrf = (
+            next(each for each in at.context.cookies() if each["name"].startswith(name))
+            for name in (COOKIE, CSRF_COOKIE)
+        )
+        assert session["httpOnly"]
+        assert session["sameSite"] == "Strict"
+        assert csrf["sameSite"] == "Strict"
         assert page.evaluate("() => document.cookie").count(COOKIE) == 0
         page.get_by_role("button", name="Log out").click()
         page.wait_for_url("**/login*")
@@ -587,11 +681,12 @@ class TestAccess:
             "/workers",
             "/schedules",
             "/dead-letters",
+            "/cluster",
         ):
             page = at.live(path)
-            assert page.locator("[hx-post], [hx-get*=bulk], [hx-get*=replay]").count() == 0, path
+            assert page.locator("[hx-post], [hx-get*=bulk], [hx-get*=replay], [hx-get*=form]").count() == 0, path
+            assert at.axe() == [], path
         page.keyboard.press("r")
-        assert at.axe() == []
         page = at.open("/audit")
         expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
         at.complaints.clear()  # its 403
@@ -604,6 +699,22 @@ class TestAccess:
         page.get_by_role("region", name="job.low").get_by_role("button", name="Resume").click()
         toast(page, "job.low goes on")
         at.complaints.clear()  # both 403
+
+    def test_the_cluster_is_known_and_steps_down_with_keys_too(self, at: Tab, doors: Doors) -> None:
+        page = self.log_in(at, doors.key(Scope.READ, Scope.OPERATE), "/cluster")
+        expect(page.locator("#strip")).to_contain_text("follower")
+        expect(page.locator("#duties tbody tr").first).to_be_visible()
+        page.get_by_role("button", name="Step down").click()
+        page.locator("#confirm-yes").click()
+        toast(page, "has handed over")
+
+    def test_another_installation_on_the_host_has_a_session_of_its_own(self, at: Tab, doors: Doors) -> None:
+        other = {"name": f"{COOKIE}00000000", "value": "a.1.b.c", "url": at.url}
+        at.context.add_cookies([other])  # type: ignore[list-item]
+        page = self.log_in(at, doors.key(Scope.READ), "/queues")
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/login*")
+        assert [each["name"] for each in at.context.cookies()] == [other["name"]]
 
     def test_a_session_ends_with_its_key(self, at: Tab, doors: Doors) -> None:
         token = doors.key(Scope.READ)

@@ -82,11 +82,12 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, *, timeout_
         await asyncio.sleep(0.02)
 
 
-async def closed(gateway: RunningGateway) -> None:
-    """Wait until the gateway asks for keys."""
+async def closed(gateway: RunningGateway, *dead: dict[str, str]) -> None:
+    """Wait until the gateway asks for keys, and knows that these do not count any more."""
 
     async def refuses() -> bool:
-        return (await gateway.client.get("/api/jobs")).status_code == 401
+        answers = [await gateway.client.get("/api/jobs", headers=headers) for headers in ({}, *dead)]
+        return all(answer.status_code == 401 for answer in answers)
 
     await until(refuses, "the gate to close", timeout_s=2.0)
 
@@ -139,7 +140,7 @@ class TestGateway:
         good, revoked, expired = [await keys.make(Scope.ADMIN) for _ in range(3)]
         await keys.revoke(revoked)
         await stores.database.fetch("UPDATE api_keys SET expires_at = now() WHERE id = $1", key_id(expired))
-        await closed(gateway)
+        await closed(gateway, revoked, expired)
         token = good["Authorization"].removeprefix("Bearer ")
         wrong = f"{token[:-64]}{'0' * 64}"
         bad = [revoked["Authorization"], expired["Authorization"], f"Bearer {wrong}", f"Bearer {Token.new().text}"]

@@ -1,4 +1,4 @@
-"""`/cluster`: who leads and who led, each node's contact to the others, the duties."""
+"""`/cluster`: who leads and who led, each node's contact to the others, the duties; an order to hand over."""
 
 from typing import Final
 
@@ -6,9 +6,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.dashboard.answers import PageRoute, page
+from distriqueue.core.errors import Conflict
+from gateway.api.access import audit
+from gateway.dashboard.answers import PageRoute, done, page
 from gateway.dashboard.cluster import Node
-from gateway.dashboard.desk import Ask
+from gateway.dashboard.desk import Ask, ask_of
 from gateway.dashboard.views import Context, View
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -52,7 +54,12 @@ VIEW: Final = View(
     "cluster",
     "cluster.html",
     _read,
-    {"strip": "cluster/_strip.html", "duties": "cluster/_duties.html", "elections": "cluster/_elections.html"},
+    {
+        "order": "cluster/_order.html",
+        "strip": "cluster/_strip.html",
+        "duties": "cluster/_duties.html",
+        "elections": "cluster/_elections.html",
+    },
     pace_s=2.0,
 )
 
@@ -61,3 +68,15 @@ VIEW: Final = View(
 async def cluster(request: Request) -> Response:
     """Show the orchestrators."""
     return await page(request, VIEW)
+
+
+@router.post("/cluster/step-down", include_in_schema=False)
+async def step_down(request: Request) -> Response:
+    """Let the leader hand over to another node."""
+    ask = ask_of(request)
+    leader = next((node for node in await ask.desk.cluster.nodes() if node.leads), None)
+    if leader is None:
+        raise Conflict("no orchestrator that leads has answered: there is nobody to hand over")
+    await audit(request, "cluster.step_down", leader.name)
+    following = await ask.desk.cluster.step_down(leader)
+    return await done(ask, VIEW, f"{leader.name} has handed over: {following} leads")

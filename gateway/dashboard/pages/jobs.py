@@ -30,7 +30,11 @@ from gateway.dashboard.views import Context, Regions, View
 router: Final = APIRouter(route_class=PageRoute)
 
 SIZE: Final = 50
+LOOK_S: Final = 0.2
 NEWS_S: Final = 2.0
+MANY_NEWS: Final = 1_000
+MANY_NEWS_S: Final = 10.0
+"""So seldom jobs are counted when so many are new: each count is as dear as they are many, and nobody reads them."""
 ALL_ROWS_S: Final = 6.0
 MOST_ROWS: Final = 100
 COMPLETIONS: Final = 12
@@ -45,7 +49,7 @@ async def _read(ask: Ask) -> Context:
     if asked.error is None:
         where = asked.where(ask.now)
         after = _position(cursor)
-        jobs, following = await ask.parts.reader.page(where, size=SIZE, after=after)
+        jobs, following = await _found(ask, where, after)
         count = await _count(ask, where, jobs, first=after is None and following is None)
     newest = write_cursor(Position(jobs[0].created_at, jobs[0].id)) if jobs else ""
     rows = ",".join(str(job.id) for job in jobs)
@@ -57,12 +61,23 @@ async def _read(ask: Ask) -> Context:
         "q": asked.text,
         "jobs": jobs,
         "total": count,
+        "looked_until": None if following is None else following.created_at,
         "older": None if following is None else _page(asked.text, write_cursor(following)),
         "newer": href(asked.text) if cursor else None,
         "live": f"/live/jobs?{urlencode({name: value for name, value in live.items() if value})}",
         "here": href(asked.text),
         "facets_url": f"/jobs/facets?{urlencode({'q': asked.text})}",
     }
+
+
+async def _found(ask: Ask, where: JobFilter, after: Position | None) -> tuple[list[Job], Position | None]:
+    """Return a page, and look for what is rare for LOOK_S: the store looks at so many jobs at once, and no more."""
+    until_s = time.monotonic() + LOOK_S
+    jobs, following = await ask.parts.reader.page(where, size=SIZE, after=after)
+    while len(jobs) < SIZE and following is not None and time.monotonic() < until_s:
+        more, following = await ask.parts.reader.page(where, size=SIZE - len(jobs), after=following)
+        jobs += more
+    return jobs, following
 
 
 async def _count(ask: Ask, where: JobFilter, jobs: list[Job], *, first: bool) -> Count:
@@ -101,9 +116,9 @@ async def _follow(ask: Ask) -> AsyncIterator[Regions]:
                 known[job.id] = state
                 (open_ids.discard if job.status in TERMINAL else open_ids.add)(job.id)
             if newest is not None and asked.error is None and now_s >= news_at_s:
-                news_at_s = now_s + NEWS_S
                 since = replace(asked.where(ask.now), created_from=newest)
                 news = await ask.parts.reader.count(since)
+                news_at_s = now_s + (NEWS_S if news.jobs < MANY_NEWS else MANY_NEWS_S)
                 context = {"news": news, "here": href(asked.text)}
                 regions["news"] = ask.desk.renderer.text("jobs/_news.html", context)
         except DistriQueueError as exc:

@@ -8,20 +8,19 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from distriqueue.core.errors import DistriQueueError, InvalidRequest, MalformedJson
+from distriqueue.core.errors import DistriQueueError, InvalidRequest
 from distriqueue.store.jobs import NewJob
 from distriqueue.store.submissions import Submission
 from gateway.api.submission import read_submission
 from gateway.dashboard.answers import PageRoute, takes_gzip
 from gateway.dashboard.desk import Ask, ask_of
 from gateway.dashboard.documents import editable
-from gateway.dashboard.forms import posted
+from gateway.dashboard.forms import Fields, job_context, number, payload, posted, tags
 from gateway.dashboard.redaction import HIDDEN, restored
 from gateway.dashboard.render import HEADERS
 
 router: Final = APIRouter(route_class=PageRoute)
 
-Fields = dict[str, str]
 EMPTY: Final[Fields] = {
     "type": "",
     "priority": "MEDIUM",
@@ -62,21 +61,16 @@ async def submit(request: Request) -> Response:
 
 
 async def _job(ask: Ask, fields: Fields) -> NewJob:
-    try:
-        payload = json.loads(fields["payload"])
-    except ValueError as exc:
-        raise MalformedJson(
-            f"the payload is not JSON: {exc}", errors=[{"field": "payload", "message": str(exc)}]
-        ) from exc
+    document = payload(fields)
     if HIDDEN in fields["payload"]:
-        payload = restored(payload, await _original(ask, fields))
+        document = restored(document, await _original(ask, fields))
     body: dict[str, Any] = {
         "type": fields["type"],
         "priority": fields["priority"],
-        "payload": payload,
-        "tags": [tag.strip() for tag in fields["tags"].split(",") if tag.strip()],
-        "maxRetries": _number(fields, "maxRetries"),
-        "executionTimeout": _number(fields, "executionTimeout"),
+        "payload": document,
+        "tags": tags(fields),
+        "maxRetries": number(fields, "maxRetries"),
+        "executionTimeout": number(fields, "executionTimeout"),
     }
     if fields["scheduleAt"]:
         body["scheduleAt"] = f"{fields['scheduleAt']}Z"
@@ -120,30 +114,10 @@ async def _of_schedule(ask: Ask, name: str) -> Fields:
 
 
 def _form(request: Request, ask: Ask, fields: Fields, *, error: DistriQueueError | None = None) -> Response:
-    wrong = dict.fromkeys(EMPTY, "")
-    wrong |= {str(each["field"]).partition(".")[0]: str(each["message"]) for each in error.errors} if error else {}
-    sample = ask.desk.sampler.latest
-    context = ask.context | {
-        "view": "new",
-        "live": "",
-        "q": "",
-        "title": "New job",
-        "fields": fields,
-        "error": error,
-        "wrong": wrong,
-        "types": sorted(sample.figures.by_type)[:100] if sample else [],
-        "hidden": HIDDEN,
-    }
+    context = ask.context | job_context(ask, fields, error)
+    context |= {"view": "new", "live": "", "q": "", "title": "New job"}
     template = "job/_form.html" if "hx-request" in request.headers else "new.html"
     return ask.desk.renderer.page(template, context, gzipped=takes_gzip(request))
-
-
-def _number(fields: Fields, name: str) -> float:
-    try:
-        return float(fields[name])
-    except ValueError:
-        message = "must be a number"
-        raise InvalidRequest(f"{name}: {message}", errors=[{"field": name, "message": message}]) from None
 
 
 def _uuid(text: str) -> UUID:

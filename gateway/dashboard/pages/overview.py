@@ -10,6 +10,7 @@ from gateway.dashboard.answers import PageRoute, page
 from gateway.dashboard.charts import hour_figures, lane_history, sparkline
 from gateway.dashboard.desk import Ask
 from gateway.dashboard.pages.cluster import strip
+from gateway.dashboard.sampler import WATCHED_S
 from gateway.dashboard.views import Context, View
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -104,6 +105,7 @@ VIEW: Final = View(
         "workers": "overview/_workers.html",
         "figures": "overview/_figures.html",
     },
+    pace_s=WATCHED_S,
 )
 
 

@@ -1,5 +1,6 @@
 """`/queues`: the four lanes, routing rules, rate limits; pause and resume."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
@@ -11,7 +12,6 @@ from gateway.dashboard.answers import PageRoute, done, page
 from gateway.dashboard.charts import lane_history
 from gateway.dashboard.desk import Ask, ask_of
 from gateway.dashboard.forms import posted
-from gateway.dashboard.sampler import Lane
 from gateway.dashboard.views import Context, View
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -23,7 +23,7 @@ REASON_CHARS: Final = 500
 async def _read(ask: Ask) -> Context:
     sample = await ask.desk.sampler.watch()
     controls = await ask.parts.routing.lanes()  # not as old as the figures: a pause is seen at once
-    lanes = [Lane(lane.priority, controls[lane.priority], lane.backlog, lane.depth) for lane in sample.lanes]
+    lanes = [replace(lane, control=controls[lane.priority]) for lane in sample.lanes]
     points = ask.desk.sampler.points()
     return {
         "title": "Queues",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from distriqueue.store.schedules import Schedule
 from gateway.api.access import audit
 from gateway.api.plan import ScheduleName
-from gateway.api.schedules import delete_schedule
+from gateway.api.schedules import delete_schedule, run_schedule
 from gateway.dashboard.answers import PageRoute, done, page
 from gateway.dashboard.desk import Ask, ask_of
 from gateway.dashboard.views import Context, View
@@ -58,6 +58,15 @@ async def pause(name: NameOf, request: Request) -> Response:
 async def resume(name: NameOf, request: Request) -> Response:
     """Let it fire again."""
     return await _set_paused(request, name, paused=False)
+
+
+@router.post("/schedules/{name}/run", include_in_schema=False)
+async def run(name: NameOf, request: Request) -> Response:
+    """Make one job of it now; its fires stay as they are."""
+    ask = ask_of(request)
+    answer = await run_schedule(name, ask.parts, request)
+    job_id = answer.headers["Location"].rpartition("/")[2]
+    return await done(ask, VIEW, f"{name}: a job of it is on its way.", href=f"/jobs/{job_id}")
 
 
 @router.post("/schedules/{name}/delete", include_in_schema=False)

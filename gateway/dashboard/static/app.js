@@ -10,6 +10,8 @@ const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
 
+const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+
 function spoken(at, now) {
   const seconds = Math.round((now - at) / 1000);
   const away = Math.abs(seconds);
@@ -19,11 +21,17 @@ function spoken(at, now) {
   return seconds >= 0 ? `${text} ago` : `in ${text}`;
 }
 
+function told(each, at, now) {
+  if (each.closest(".steps, .log")) return CLOCK.format(at);
+  if (each.closest(".fires")) return WEEKDAY.format(at);
+  return Math.abs(now - at) < 7 * 86400e3 ? spoken(at, now) : DAY.format(at);
+}
+
 function tellTimes(root = document) {
   const now = Date.now();
   for (const each of $$("time[datetime]", root)) {
     const at = Date.parse(each.dateTime);
-    const text = each.closest(".steps, .log") ? CLOCK.format(at) : Math.abs(now - at) < 7 * 86400e3 ? spoken(at, now) : DAY.format(at);
+    const text = told(each, at, now);
     if (each.textContent !== text) each.textContent = text;
     if (!each.dataset.local) {
       each.dataset.local = "yes";
@@ -69,8 +77,9 @@ document.addEventListener("htmx:finally:request", (event) => {
 // ---------------------------------------------------------------------------------------------------- writes
 
 document.addEventListener("htmx:config:request", (event) => {
-  const token = document.cookie.split("; ").find((each) => each.startsWith("distriqueue_csrf="));
-  if (token) event.detail.ctx.request.headers["X-CSRF-Token"] = token.slice("distriqueue_csrf=".length);
+  const name = `${document.body.dataset.csrf}=`;
+  const token = document.cookie.split("; ").find((each) => each.startsWith(name));
+  if (token) event.detail.ctx.request.headers["X-CSRF-Token"] = token.slice(name.length);
 });
 
 document.addEventListener("htmx:confirm", (event) => {
@@ -97,7 +106,9 @@ document.addEventListener("htmx:error", (event) => {
 
 document.addEventListener("htmx:after:swap", (event) => {
   const source = event.detail.ctx?.sourceElement ?? event.target;
-  if (source?.matches?.("[data-sheet]") && !$("#sheet").open) $("#sheet").showModal();
+  const sheet = $("#sheet");
+  if (source?.matches?.("[data-sheet]") && !sheet.open) sheet.showModal();
+  else if (sheet.open && !sheet.innerHTML.trim()) sheet.close(); // it is done: there is nothing left to ask
 });
 
 new MutationObserver((changes) => {

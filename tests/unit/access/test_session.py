@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from distriqueue.access.session import COOKIE, CSRF_HEADER, LASTS_S, Session, Sessions
+from distriqueue.access.session import COOKIE, CSRF_HEADER, LASTS_S, Session, Sessions, SessionSource
 from distriqueue.core.access import Token
 from distriqueue.core.errors import Forbidden
 
@@ -31,7 +31,7 @@ def sessions(clock: Clock) -> Sessions:
 
 
 def of(sessions: Sessions, session: Session) -> Session | None:
-    return sessions.of([(b"cookie", f"other=1; {COOKIE}={session.text}; more=2".encode())])
+    return sessions.of([(b"cookie", f"other=1; {sessions.cookie}={session.text}; more=2".encode())])
 
 
 def test_a_session_is_of_its_key_and_no_other(sessions: Sessions) -> None:
@@ -73,21 +73,61 @@ def test_the_table_of_keys_alone_forges_none(sessions: Sessions) -> None:
     assert not session.fits(TOKEN.hash())
 
 
-def test_gateways_with_one_password_share_them() -> None:
-    session = Sessions.of_store("postgresql://a:secret@one:1/x").new(TOKEN)
-    again = Sessions.of_store("postgresql://b:secret@two:2/x").parse(session.text)
-    other = Sessions.of_store("postgresql://a:another@one:1/x").parse(session.text)
-    assert again is not None
-    assert again.fits(TOKEN.hash())
-    assert other is not None
-    assert not other.fits(TOKEN.hash())
+def source(secret: bytes, url: str) -> SessionSource:
+    async def read() -> bytes:
+        return secret
+
+    return SessionSource(read, database_url=url)
+
+
+async def test_gateways_of_one_installation_share_them() -> None:
+    ours = await source(b"s" * 32, "postgresql://a:secret@one:1/x").get()
+    session = ours.new(TOKEN)
+    again = await source(b"s" * 32, "postgresql://b:secret@two:2/x").get()
+    assert again.cookie == ours.cookie
+    assert again.parse(session.text).fits(TOKEN.hash())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("secret", "url"), [(b"t" * 32, "postgresql://one/x"), (b"s" * 32, "postgresql://a:another@one/x")]
+)
+async def test_others_have_other_sessions_under_other_names(secret: bytes, url: str) -> None:
+    ours = await source(b"s" * 32, "postgresql://one/x").get()
+    other = await source(secret, url).get()
+    assert other.cookie != ours.cookie
+    assert other.csrf_cookie != ours.csrf_cookie
+    assert not other.parse(ours.new(TOKEN).text).fits(TOKEN.hash())  # type: ignore[union-attr]
+    both = f"{other.cookie}={other.new(TOKEN).text}; {ours.cookie}={(own := ours.new(TOKEN)).text}"
+    found = ours.of([(b"cookie", both.encode())])
+    assert found is not None
+    assert found.text == own.text
+
+
+async def test_the_secret_is_read_once_and_only_for_those_who_have_a_session() -> None:
+    readings = 0
+
+    async def read() -> bytes:
+        nonlocal readings
+        readings += 1
+        return b"s" * 32
+
+    made = SessionSource(read, database_url="postgresql://one/x")
+    for header in (b"other=1", b"session=2"):
+        assert await made.of([(b"cookie", header)]) is None
+    assert (readings, made.csrf_cookie) == (0, "")
+    sessions = await made.get()
+    session = sessions.new(TOKEN)
+    found = await made.of([(b"cookie", f"{sessions.cookie}={session.text}".encode())])
+    assert found is not None
+    assert found[1].fits(TOKEN.hash())
+    assert (readings, made.csrf_cookie) == (1, sessions.csrf_cookie)
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c.d", "0" * 16 + ".1.." + "0" * 64, "dq_" + "0" * 16])
 def test_what_is_none(sessions: Sessions, text: str) -> None:
     assert sessions.parse(text) is None
-    assert sessions.of([(b"cookie", f"{COOKIE}={text}".encode())]) is None
-    assert sessions.of([(b"cookie", b"\xff\xfe=;;;")]) is None
+    assert sessions.of([(b"cookie", f"{sessions.cookie}={text}".encode())]) is None
+    assert sessions.of([(b"cookie", f"{COOKIE}=;;;\xff".encode("latin-1"))]) is None
     assert sessions.of([]) is None
 
 

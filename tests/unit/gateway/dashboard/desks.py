@@ -16,10 +16,11 @@ def desk(**parts: Any) -> Desk:
     """Return one whose gateway has these parts."""
     hub = SimpleNamespace(closed=asyncio.Event())
     keyring = SimpleNamespace(is_open=True)
+    sessions = SimpleNamespace(csrf_cookie="")
     made = SimpleNamespace(
         assets=ASSETS,
         renderer=Renderer(ASSETS),
-        parts=SimpleNamespace(**{"hub": hub, "keyring": keyring, **parts}),
+        parts=SimpleNamespace(**{"hub": hub, "keyring": keyring, "sessions": sessions, **parts}),
         sampler=SimpleNamespace(latest=None),
     )
     return cast("Desk", made)

@@ -23,7 +23,7 @@ def sample(at_s: float, oldest_s: float = 0.0, workers: Any = (), **tally: float
 
 def sampler(*samples: Sample) -> Sampler:
     nothing = cast("Any", None)
-    made = Sampler(nothing, nothing, nothing, nothing)
+    made = Sampler(nothing, nothing, nothing, nothing, nothing)
     made._samples.extend(samples)
     return made
 
