@@ -3,19 +3,28 @@
 python -m distriqueue.generated
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pydantic.fields import FieldInfo
+
 from distriqueue import settings
 from distriqueue.core import states
+from distriqueue.manual import python, rest
 
 ROOT: Final = Path(__file__).parents[1]
 
 
 def documents() -> Mapping[str, str]:
     """Return each document's text by its path in the repository."""
-    return {"docs/settings.md": _settings(), "docs/states.md": _states()}
+    return {
+        "docs/settings.md": _settings(),
+        "docs/states.md": _states(),
+        "docs/reference/python.md": python.page(ROOT),
+        "docs/reference/rest.md": rest.page(ROOT),
+    }
 
 
 def _settings() -> str:
@@ -23,10 +32,39 @@ def _settings() -> str:
 
 # Settings
 
-Every process reads its settings from the environment, at its start. A wrong one stops the start with its name.
+Every process reads its settings from the environment, at its start. A wrong one stops the start with its name. A client
+is what uses the [SDK](sdk.md); options of the [command line](cli.md) come before its settings, and `distriqueue up`
+hands its environment on to all that it starts.
 
-{settings.table()}
+{_table()}
 """
+
+
+def _table() -> str:
+    """Return all settings as a Markdown table."""
+    readers: dict[str, dict[str, None]] = defaultdict(dict)
+    rows: dict[str, str] = {}
+    for reader, classes in settings.READ_BY.items():
+        for each in classes:
+            for name, field in each.model_fields.items():
+                readers[name][reader] = None
+                rows.setdefault(name, f"{_default(field)} | {field.description}")
+    lines = ["| setting | read by | default | meaning |", "|---|---|---|---|"]
+    for name, row in rows.items():
+        lines.append(f"| `{settings.PREFIX}{name.upper()}` | {', '.join(readers[name])} | {row} |")
+    return "\n".join(lines)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "*required*"
+    if field.default_factory is not None:
+        return "host name and process id"
+    if field.default is None or field.default == ():
+        return "none"
+    if isinstance(field.default, tuple):
+        return f"`{','.join(map(str, field.default))}`"
+    return f"`{field.default}`"
 
 
 def _states() -> str:
