@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
@@ -13,13 +14,14 @@ from starlette.types import ASGIApp, Scope
 from distriqueue import __version__, broker
 from distriqueue.access.gate import Gate
 from distriqueue.access.keyring import Keyring
-from distriqueue.access.session import Sessions
+from distriqueue.access.session import SessionSource
 from distriqueue.access.start import require_keys
 from distriqueue.core.errors import DistriQueueError
 from distriqueue.lifecycle import is_loopback, run_every
 from distriqueue.settings import BrokerSettings, GatewaySettings, StoreSettings
 from distriqueue.store.access import AccessStore, AuditStore
 from distriqueue.store.batches import BatchReader
+from distriqueue.store.dashboard import DashboardStore
 from distriqueue.store.database import Database
 from distriqueue.store.dead_letters import DeadLetterStore
 from distriqueue.store.events import EventStore, EventTail
@@ -35,6 +37,7 @@ from distriqueue.store.submissions import SubmissionStore
 from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import Tracing
 from gateway import hub as hub_module
 from gateway.access import RULES
 from gateway.api import (
@@ -69,9 +72,11 @@ from gateway.dashboard.settings import ClusterSettings
 from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
+from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.publisher import Publisher
 from gateway.reports import Reports
+from gateway.tracing import traced
 
 log = get_logger("gateway")
 
@@ -102,7 +107,13 @@ def build(parts: Parts) -> ASGIApp:
     def refusal(scope: Scope, error: DistriQueueError) -> Response:
         return door.refusal(scope, error, desk) or problems.problem(Request(scope), error)
 
-    lean = LeanFirst(app, (module.router for module in API), prefix=PREFIX)
+    lean = LeanFirst(
+        app,
+        (module.router for module in API),
+        prefix=PREFIX,
+        timed=parts.metrics.timed,
+        around=partial(traced, parts.tracing),
+    )
     gate = Gate(lean, keyring=parts.keyring, rules=RULES, trail=parts.audit, refusal=refusal, sessions=parts.sessions)
     return door.Door(gate, desk, sessions=parts.sessions, keyring=parts.keyring)
 
@@ -131,7 +142,9 @@ def build_app(parts: Parts | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: BrokerSettings) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: GatewaySettings, store: StoreSettings, dispatch: BrokerSettings, *, tracing: Tracing | None = None
+) -> AsyncIterator[Parts]:
     """Open Postgres and the broker, and build every part on them; neither needs to be up yet, on loopback.
 
     Beyond it BadSetting, unless Postgres says that there are API keys.
@@ -152,8 +165,15 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
         lanes, worker_store = RoutingStore(database), WorkerStore(database)
         routing = Routing(lanes)
         depths = Depths(connection)
-        publisher = Publisher(connection, job_store, routing)
+        metrics = Metrics()
+        publisher = Publisher(connection, job_store, routing, on_published=metrics.published, tracing=tracing)
         hub = Hub(EventTail(database), events)
+        metrics.watch(
+            database,
+            clients=lambda: hub.clients,
+            unsent=lambda: publisher.waiting,
+            is_connected=lambda: connection.connected,
+        )
         yield Parts(
             settings=settings,
             database=database,
@@ -181,19 +201,33 @@ async def open_parts(settings: GatewaySettings, store: StoreSettings, dispatch: 
                 publisher,
                 max_waiting=settings.intake_queue,
                 committed=hub.committed,
+                on_commit=metrics.intake_committed,
             ),
-            reports=Reports(ReportStore(database, routing), publisher, committed=hub.committed),
+            reports=Reports(
+                ReportStore(database, routing),
+                publisher,
+                committed=hub.committed,
+                on_answers=metrics.answered,
+                on_commit=metrics.reports_committed,
+            ),
             hub=hub,
             keyring=Keyring(keys, open_without_keys=settings.insecure or is_loopback(host)),
-            sessions=Sessions.of_store(store.database_url.get_secret_value()),
+            sessions=SessionSource(keys.session_secret, database_url=store.database_url.get_secret_value()),
             audit=AuditStore(database),
-            sampler=Sampler(statistics, lanes, depths, worker_store),
+            sampler=Sampler(statistics, lanes, depths, worker_store, DashboardStore(database)),
             cluster=await stack.enter_async_context(Cluster.open(ClusterSettings.load())),
+            metrics=metrics,
+            tracing=tracing,
         )
 
 
 async def run_parts(parts: Parts, stop: asyncio.Event) -> None:
     """Run the loops behind the routes until `stop`; then finish what was accepted."""
+    with parts.metrics.lag.measured():
+        await _run_parts(parts, stop)
+
+
+async def _run_parts(parts: Parts, stop: asyncio.Event) -> None:
     hub = parts.hub
     async with asyncio.TaskGroup() as group:
         group.create_task(run_every(hub_module.POLL_S, hub.step, name="hub", stop=stop, wake=hub.wake))

@@ -5,10 +5,11 @@ one large commit is cheaper than two small ones side by side; under little load 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from distriqueue.core.errors import DistriQueueError, Overloaded
 from distriqueue.telemetry import get_logger
@@ -17,6 +18,13 @@ log = get_logger("group_commit")
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
+
+OnCommit: TypeAlias = Callable[[int, float], None]
+"""Told of each commit: the weight of its batch, and how many seconds it took."""
+
+
+def untold(_weight: int, _took_s: float) -> None:
+    """Nobody wants to know of commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,10 @@ class GroupCommit(Generic[ItemT, AnswerT]):
         committers: int = 2,
         light: int | None = None,
         heavy: int = 0,
+        on_commit: OnCommit = untold,
     ) -> None:
         """With `light`, a commit starts beside others only if these are lighter than that, or `heavy` waits."""
+        self._on_commit = on_commit
         self._commit = commit
         self._name = name
         self._max_waiting = max_waiting
@@ -93,7 +103,9 @@ class GroupCommit(Generic[ItemT, AnswerT]):
             while self._may_start() and (batch := self._take()):
                 weight = sum(waiting.weight for waiting in batch)
                 self._in_flight.append(weight)
+                began_at = time.monotonic()
                 await self._settle(batch)
+                self._on_commit(weight, time.monotonic() - began_at)
                 self._in_flight.remove(weight)
                 self._arrived.set()  # another may have waited for this one's end
             if self._stopping and not self._queue:

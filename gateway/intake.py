@@ -12,7 +12,8 @@ from distriqueue.core.retry import backoff_s
 from distriqueue.core.states import Status
 from distriqueue.store.jobs import JobStore, NewBatch, NewJob, Stored
 from distriqueue.store.submissions import Accepted, Submission, SubmissionStore
-from gateway.group_commit import GroupCommit
+from distriqueue.telemetry.tracing import current
+from gateway.group_commit import GroupCommit, OnCommit, untold
 from gateway.publisher import Publisher
 
 MAX_BATCH: Final = 1_000
@@ -39,6 +40,7 @@ class Intake:
         *,
         max_waiting: int,
         committed: Callable[[], None],
+        on_commit: OnCommit = untold,
     ) -> None:
         self._store = store
         self._submissions = submissions
@@ -46,14 +48,27 @@ class Intake:
         self._committed = committed
         self._rng = random.SystemRandom()
         self.plain: GroupCommit[Submission, Accepted] = GroupCommit(
-            self._commit, name="intake", max_waiting=max_waiting, max_batch=MAX_BATCH, light=LIGHT, heavy=HEAVY
+            self._commit,
+            name="intake",
+            max_waiting=max_waiting,
+            max_batch=MAX_BATCH,
+            light=LIGHT,
+            heavy=HEAVY,
+            on_commit=on_commit,
         )
         self.looked_at: GroupCommit[Submission, Accepted] = GroupCommit(
-            self._look_and_commit, name="intake_with_a_look", max_waiting=max_waiting, max_batch=MAX_LOOKED_AT
+            self._look_and_commit,
+            name="intake_with_a_look",
+            max_waiting=max_waiting,
+            max_batch=MAX_LOOKED_AT,
+            on_commit=on_commit,
         )
 
     async def submit(self, submission: Submission) -> Accepted:
         """Return what the commit said of each job; Overloaded, Conflict, InvalidRequest, StoreUnavailable."""
+        trace = current()
+        if trace is not None:
+            submission = submission.traced(trace)
         commits = self.plain if submission.is_plain else self.looked_at
         return await commits.submit(submission, weight=len(submission.jobs))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from distriqueue.access.keyring import Keyring
-from distriqueue.access.session import Sessions
+from distriqueue.access.session import SessionSource
 from distriqueue.core.ports import Broker
 from distriqueue.settings import GatewaySettings
 from distriqueue.store.access import AuditStore
@@ -22,6 +22,7 @@ from distriqueue.store.schedules import ScheduleStore
 from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.webhooks import WebhookStore
 from distriqueue.store.workers import WorkerStore
+from distriqueue.telemetry.tracing import Tracing
 from gateway.backlog import Backlog
 from gateway.bulk import Bulk
 from gateway.dashboard.cluster import Cluster
@@ -29,6 +30,7 @@ from gateway.dashboard.sampler import Sampler
 from gateway.depths import Depths
 from gateway.hub import Hub
 from gateway.intake import Intake
+from gateway.metrics import Metrics
 from gateway.publisher import Publisher
 from gateway.reports import Reports
 
@@ -61,10 +63,12 @@ class Parts:
     reports: Reports
     hub: Hub
     keyring: Keyring
-    sessions: Sessions
+    sessions: SessionSource
     audit: AuditStore
     sampler: Sampler
     cluster: Cluster
+    metrics: Metrics
+    tracing: Tracing | None
 
 
 def parts_of(request: Request) -> Parts:

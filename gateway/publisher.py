@@ -5,6 +5,7 @@ queue here is bounded, and a broker that is down costs nothing but the try.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -17,6 +18,8 @@ from distriqueue.lifecycle import wait_for
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.routing import Routing
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.metrics import OnPublished, unseen
+from distriqueue.telemetry.tracing import Tracing, ago_ns
 
 log = get_logger("publisher")
 
@@ -31,12 +34,21 @@ class Publisher:
     """A bounded queue of dispatches and the loops that empty it."""
 
     def __init__(
-        self, broker: Broker, store: JobStore, routing: Routing, *, mark_after_s: float = MARK_AFTER_S
+        self,
+        broker: Broker,
+        store: JobStore,
+        routing: Routing,
+        *,
+        mark_after_s: float = MARK_AFTER_S,
+        on_published: OnPublished = unseen,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._broker = broker
         self._store = store
         self._routing = routing
         self._mark_after_s = mark_after_s
+        self._on_published = on_published
         self._queue: deque[Dispatch] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
@@ -46,6 +58,11 @@ class Publisher:
         self._all_sent = asyncio.Event()
         self.left_to_dispatcher = 0
         """Dispatches given up here since the start: the leader's dispatcher sends them."""
+
+    @property
+    def waiting(self) -> int:
+        """How many dispatches wait to be sent."""
+        return len(self._queue)
 
     def offer(self, dispatches: Iterable[Dispatch]) -> None:
         """Queue dispatches whose jobs are committed; what does not fit is left to the dispatcher."""
@@ -82,7 +99,13 @@ class Publisher:
         if not batch:
             return
         failpoints.hit("gateway.before_publish")
-        confirmed = [dispatch for dispatch, held in zip(batch, await self._broker.publish(batch), strict=True) if held]
+        began_at = time.monotonic()
+        held = await self._broker.publish(batch)
+        took_s = time.monotonic() - began_at
+        confirmed = [dispatch for dispatch, is_held in zip(batch, held, strict=True) if is_held]
+        self._on_published(len(confirmed), len(batch) - len(confirmed), took_s)
+        if self._tracing is not None:
+            self._tracing.sent(batch, held, began_ns=ago_ns(took_s))
         self._leave(len(batch) - len(confirmed))
         failpoints.hit("gateway.before_mark")
         now = asyncio.get_running_loop().time()

@@ -5,7 +5,7 @@ import sys
 import uvloop
 
 from distriqueue.core.errors import BadSetting
-from distriqueue.settings import BrokerSettings, LogSettings, OrchestratorSettings, StoreSettings
+from distriqueue.settings import BrokerSettings, LogSettings, OrchestratorSettings, StoreSettings, TraceSettings
 from distriqueue.telemetry import configure_logging
 from orchestrator.app import run
 from orchestrator.cluster.storage import StorageFailed
@@ -16,7 +16,7 @@ def main() -> int:
     code = 0
     try:
         configure_logging(LogSettings.load(), service="orchestrator")
-        uvloop.run(run(OrchestratorSettings.load(), StoreSettings.load(), BrokerSettings.load()))
+        uvloop.run(run(OrchestratorSettings.load(), StoreSettings.load(), BrokerSettings.load(), TraceSettings.load()))
     except* BadSetting as group:  # from the start itself, or from a loop that Postgres or the broker told so
         sys.stderr.write(f"orchestrator: {_first(group)}\n")
         code = 2

@@ -11,7 +11,6 @@ from starlette.requests import Request
 
 from distriqueue.access.trail import audit, caller_of
 from distriqueue.core.access import Scope
-from distriqueue.core.errors import StoreUnavailable
 from orchestrator import metrics, problems
 from orchestrator.cluster.leadership import Figures
 from orchestrator.duties.supervisor import Report
@@ -136,12 +135,7 @@ def build(parts: Parts) -> FastAPI:
     @app.get("/metrics")
     async def prometheus() -> Response:
         """Return the node's figures for Prometheus."""
-        try:
-            counts = await parts.workers.count()
-        except StoreUnavailable:
-            counts = None  # the other figures are wanted all the more
-        text = parts.metrics.expose(epoch=parts.leadership.epoch(), workers=counts)
-        return Response(text, media_type=metrics.CONTENT_TYPE)
+        return Response(parts.metrics.expose(), media_type=metrics.CONTENT_TYPE)
 
     return app
 

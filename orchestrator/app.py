@@ -9,13 +9,14 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Scope
 
-from distriqueue import broker, lifecycle
+from distriqueue import __version__, broker, lifecycle
 from distriqueue.access.gate import Gate
 from distriqueue.access.keyring import Keyring
 from distriqueue.access.start import require_keys
 from distriqueue.core.errors import DistriQueueError
-from distriqueue.settings import BrokerSettings, OrchestratorSettings, StoreSettings
+from distriqueue.settings import BrokerSettings, OrchestratorSettings, StoreSettings, TraceSettings
 from distriqueue.store.access import AccessStore, AuditStore
+from distriqueue.store.dashboard import DashboardStore
 from distriqueue.store.database import Database
 from distriqueue.store.duties import DutyStore
 from distriqueue.store.jobs import JobStore
@@ -23,10 +24,12 @@ from distriqueue.store.leadership import LeadershipStore, duty_connections
 from distriqueue.store.retention import RetentionStore
 from distriqueue.store.routing import Routing, RoutingStore
 from distriqueue.store.schedules import ScheduleStore
+from distriqueue.store.server import ServerStore
 from distriqueue.store.statistics import StatisticsStore
 from distriqueue.store.submissions import SubmissionStore
 from distriqueue.store.workers import WorkerStore
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import open_tracing
 from orchestrator import api
 from orchestrator.access import RULES
 from orchestrator.archive import FileArchive
@@ -39,7 +42,7 @@ from orchestrator.duties.cron import CronFires
 from orchestrator.duties.dispatcher import Dispatcher
 from orchestrator.duties.expirer import Expirer
 from orchestrator.duties.follower import Follower
-from orchestrator.duties.lanes import Lanes
+from orchestrator.duties.gauges import Gauges, Sources
 from orchestrator.duties.pruner import Pruner
 from orchestrator.duties.reaper import Reaper
 from orchestrator.duties.reconciler import Reconciler
@@ -62,7 +65,9 @@ OPEN_RUNS_S: Final = 0.15
 """What runs under way get before leadership is handed over; the next leader aborts what is still open then."""
 
 
-async def run(settings: OrchestratorSettings, store: StoreSettings, broker_settings: BrokerSettings) -> None:
+async def run(
+    settings: OrchestratorSettings, store: StoreSettings, broker_settings: BrokerSettings, traces: TraceSettings
+) -> None:
     """Serve, lead and do the duties until SIGTERM or SIGINT; BadSetting when it cannot start."""
     host = settings.orchestrator_host
     bound = lifecycle.listen(host, settings.orchestrator_port, setting="DISTRIQUEUE_ORCHESTRATOR_PORT")
@@ -92,6 +97,7 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     dispatch_pack=broker_settings.dispatch_pack,
                 )
             )
+            tracing = stack.enter_context(open_tracing(traces, service="orchestrator", version=__version__))
             metrics = Metrics()
             workers = WorkerStore(serving)
             registry = Registry(workers, observer=metrics)
@@ -103,11 +109,15 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                 progressed_at=lambda: progress.at,
                 reaches_store=lambda: registry.is_recording,
             )
-            metrics.watch(leadership)
-            sender = Sender(dispatch, JobStore(duties), Routing(RoutingStore(duties)))
+            metrics.watch(leadership, (serving, duties), lambda: dispatch.connected)
+            lanes = RoutingStore(duties)
+            sender = Sender(dispatch, JobStore(duties), Routing(lanes), on_published=metrics.published, tracing=tracing)
             duty_store, figures = DutyStore(duties), StatisticsStore(duties)
-            lanes = Lanes(duty_store, dispatch, leadership)
-            metrics.register(lanes)
+            gauges = Gauges(
+                Sources(figures, lanes, DashboardStore(duties), WorkerStore(duties), ServerStore(duties), dispatch),
+                leadership,
+            )
+            metrics.register(gauges)
             supervisor = Supervisor(
                 [
                     Dispatcher(duty_store, sender),
@@ -115,23 +125,31 @@ async def run(settings: OrchestratorSettings, store: StoreSettings, broker_setti
                     CronFires(ScheduleStore(duties), sender),
                     Expirer(duty_store, sender),
                     Follower(duty_store, sender),
-                    Reaper(duty_store, registry, sender, worker_timeout_s=settings.worker_timeout),
+                    Reaper(
+                        duty_store,
+                        registry,
+                        sender,
+                        worker_timeout_s=settings.worker_timeout,
+                        on_reaped=metrics.reaped,
+                    ),
                     Reconciler(duty_store, dispatch, sender, older_than_s=settings.requeue_after),
-                    Statistics(figures),
+                    Statistics(figures, bounds_s=metrics.lifetimes.bounds_s, on_steps=metrics.lifetimes.told),
                     Retention(RetentionStore(duties, archive), figures, AuditStore(duties), Kept.of(settings)),
                     Pruner(
                         WorkerStore(duties),
                         SubmissionStore(duties),
                         keep_keys_s=settings.keep_idempotency_hours * 3600,
                     ),
-                    lanes,
+                    gauges,
                 ],
                 leadership,
                 observer=progress,
             )
+            metrics.expect(supervisor.reports)
             parts = Parts(leadership, supervisor, registry, workers, dispatch, metrics)
             log.info("orchestrator_starts", node=settings.node_id, boot=boot, address=_address(bound))
-            await _serve(parts, keyring, AuditStore(serving), bound, stop)
+            with metrics.lag.measured():
+                await _serve(parts, keyring, AuditStore(serving), bound, stop)
             log.info("orchestrator_stopped", node=settings.node_id)
 
 

@@ -7,10 +7,10 @@ ended, is decided by the gateway's answers. The flow, the trade-offs and their f
 `docs/adr/0004-worker-runtime.md`.
 """
 
+from distriqueue.core.context import JobCancelled, JobContext
 from distriqueue.core.errors import Discard, Retry
 from distriqueue.core.messages import Parent
 from workers.handlers.registry import Registry
-from workers.runtime.context import JobCancelled, JobContext
 from workers.runtime.retries import Retries
 
 __all__ = ["Discard", "JobCancelled", "JobContext", "Parent", "Registry", "Retries", "Retry"]

@@ -7,7 +7,7 @@ import sys
 import uvloop
 
 from distriqueue.core.errors import BadSetting
-from distriqueue.settings import BrokerSettings, LogSettings, WebhookSettings, WorkerSettings
+from distriqueue.settings import BrokerSettings, LogSettings, TraceSettings, WebhookSettings, WorkerSettings
 from distriqueue.telemetry import configure_logging
 from workers.app import run
 from workers.handlers import default_registry
@@ -28,7 +28,7 @@ def main() -> int:
         if not settings.worker_queues:
             raise BadSetting("DISTRIQUEUE_WORKER_QUEUES: at least one lane is needed")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings, BrokerSettings.load(), WebhookSettings.load(), registry))
+            runner.run(run(settings, BrokerSettings.load(), WebhookSettings.load(), registry, TraceSettings.load()))
     except BadSetting as exc:
         sys.stderr.write(f"{exc}\n")
         return 2

@@ -5,19 +5,26 @@ import logging
 import os
 import secrets
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 
+from distriqueue import __version__
 from distriqueue.broker import connect
-from distriqueue.lifecycle import spare_collector, stop_signal
-from distriqueue.settings import BrokerSettings, WebhookSettings, WorkerSettings
+from distriqueue.lifecycle import listen, serve, spare_collector, stop_signal
+from distriqueue.settings import BrokerSettings, TraceSettings, WebhookSettings, WorkerSettings
+from distriqueue.telemetry.tracing import open_tracing
 from workers.handlers import webhook
 from workers.handlers.registry import Registry
+from workers.metrics import Metrics
 from workers.runtime.gateway import Gateways
 from workers.runtime.worker import Worker, WorkerConfig
 
 
 async def run(
-    settings: WorkerSettings, broker_settings: BrokerSettings, webhook_settings: WebhookSettings, registry: Registry
+    settings: WorkerSettings,
+    broker_settings: BrokerSettings,
+    webhook_settings: WebhookSettings,
+    registry: Registry,
+    traces: TraceSettings,
 ) -> None:
     """Run a worker until SIGTERM, SIGINT or an orchestrator's wish; a second signal ends the process at once."""
     config = WorkerConfig(
@@ -42,10 +49,28 @@ async def run(
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         impatience = group.create_task(_let_second_signal_kill(stop))
-        worker = Worker(config, handlers, broker, gateway, on_stuck=_exit_now)
+        metrics = _serve_metrics(settings, handlers, stack, group, stop)
+        tracing = stack.enter_context(open_tracing(traces, service="worker", version=__version__))
+        worker = Worker(config, handlers, broker, gateway, on_stuck=_exit_now, metrics=metrics, tracing=tracing)
         spare_collector()
         await worker.run(stop)
         impatience.cancel()
+
+
+def _serve_metrics(
+    settings: WorkerSettings, handlers: Registry, stack: AsyncExitStack, group: asyncio.TaskGroup, stop: asyncio.Event
+) -> Metrics | None:
+    """Serve the worker's figures until `stop`, if there is a port for it."""
+    if not settings.worker_metrics_port:
+        return None
+    bound = listen(
+        settings.worker_metrics_host, settings.worker_metrics_port, setting="DISTRIQUEUE_WORKER_METRICS_PORT"
+    )
+    stack.enter_context(closing(bound))
+    metrics = Metrics(handlers.types)
+    stack.enter_context(metrics.lag.measured())
+    group.create_task(serve(metrics, bound, stop=stop, drain_s=1.0))
+    return metrics
 
 
 def with_webhooks(registry: Registry, settings: WebhookSettings) -> Registry:

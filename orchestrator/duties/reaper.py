@@ -1,6 +1,7 @@
 """Ends what runs on silent, stopped and unknown workers, and what runs too long."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from distriqueue.core.states import Status
@@ -26,6 +27,10 @@ class Records(Protocol):
         """Up to when, and since when without a gap; None before the first."""
 
 
+def _unseen(_reaped: Reaped) -> None:
+    """Nobody wants to know what was ended."""
+
+
 class Reaper:
     """Judges a worker silent only by a whole window in which heartbeats were recorded and it had no part.
 
@@ -37,13 +42,21 @@ class Reaper:
     interval_s: Final = 0.5
 
     def __init__(
-        self, store: DutyStore, records: Records, sender: Sender, *, worker_timeout_s: float, batch: int = 500
+        self,
+        store: DutyStore,
+        records: Records,
+        sender: Sender,
+        *,
+        worker_timeout_s: float,
+        batch: int = 500,
+        on_reaped: Callable[[Reaped], None] = _unseen,
     ) -> None:
         self._store = store
         self._sender = sender
         self._records = records
         self._worker_timeout_s = worker_timeout_s
         self._batch = batch
+        self._on_reaped = on_reaped
 
     async def run(self, epoch: int) -> Outcome:
         """Reap one batch of each kind, or wait for the window."""
@@ -62,6 +75,7 @@ class Reaper:
             epoch=epoch,
         )
         _tell(reaped)
+        self._on_reaped(reaped)
         await self._sender.offer(reaped.ready, epoch=epoch)
         parts = (reaped.silent, reaped.lost, reaped.overdue)
         return Outcome(sum(map(len, parts)), more=max(map(len, parts)) == self._batch)

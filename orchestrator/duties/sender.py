@@ -1,5 +1,6 @@
 """Sends dispatches and marks them `queued`, for the duties; never one that is on its way, or whose lane rests."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,8 @@ from distriqueue.core.messages import Dispatch
 from distriqueue.core.ports import Broker
 from distriqueue.store.jobs import JobStore
 from distriqueue.store.routing import Routing
+from distriqueue.telemetry.metrics import OnPublished, unseen
+from distriqueue.telemetry.tracing import Tracing, ago_ns
 
 MAX_UNMARKED: Final = 5_000
 
@@ -27,8 +30,18 @@ class Sent:
 class Sender:
     """One per process. If it dies between confirm and mark, a dispatch is sent twice, and the claim sorts that out."""
 
-    def __init__(self, broker: Broker, jobs: JobStore, routing: Routing | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        jobs: JobStore,
+        routing: Routing | None = None,
+        *,
+        on_published: OnPublished = unseen,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing
         self._broker = broker
+        self._on_published = on_published
         self._jobs = jobs
         self._routing = routing
         self._in_flight: set[_Key] = set()
@@ -48,8 +61,7 @@ class Sender:
         keys = {_key(each) for each in fresh}
         self._in_flight |= keys
         try:
-            held = await self._broker.publish(fresh) if fresh else []
-            confirmed = [each for each, is_held in zip(fresh, held, strict=True) if is_held]
+            confirmed = await self._publish(fresh) if fresh else []
             for each in confirmed[: MAX_UNMARKED - len(self._unmarked)]:
                 self._unmarked[_key(each)] = each
         finally:
@@ -73,6 +85,16 @@ class Sender:
             self._forget(batch)  # the next leader sends them again
             raise
         self._forget(batch)
+
+    async def _publish(self, fresh: Sequence[Dispatch]) -> list[Dispatch]:
+        began_at = time.monotonic()
+        held = await self._broker.publish(fresh)
+        took_s = time.monotonic() - began_at
+        confirmed = [each for each, is_held in zip(fresh, held, strict=True) if is_held]
+        self._on_published(len(confirmed), len(fresh) - len(confirmed), took_s)
+        if self._tracing is not None:
+            self._tracing.sent(fresh, held, began_ns=ago_ns(took_s))
+        return confirmed
 
     def _is_new(self, key: _Key) -> bool:
         return key not in self._in_flight and key not in self._unmarked

@@ -22,9 +22,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
+from distriqueue.core.context import JobContext
 from distriqueue.core.errors import BadSetting
 from distriqueue.core.handler import ATTRIBUTE, handlers_of
-from workers.runtime.context import JobContext
 from workers.runtime.retries import Retries
 
 Kind = Literal["async", "thread", "process"]

@@ -25,6 +25,7 @@ from pydantic_core import to_json
 
 from distriqueue import __version__
 from distriqueue.settings import WebhookSettings
+from distriqueue.telemetry.tracing import HEADER, current
 from workers.handlers.registry import Registry
 from workers.runtime.retry_after import retry_after_s
 from workers.runtime.tls import tls_context
@@ -80,6 +81,8 @@ class WebhookSender:
             "content-type": "application/json",
             **self._signer.headers(payload.id, int(self._clock()), body),
         }
+        if (trace := current()) is not None:
+            headers[HEADER] = trace
         reply = await self._delivery.post(payload.url, headers, body)
         if 200 <= reply.status < 300:
             return {"status": reply.status, "durationMs": reply.duration_ms, "answer": reply.text}

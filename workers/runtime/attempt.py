@@ -1,18 +1,22 @@
 """One attempt in a slot: its clock, its end, and who may still change its mind about it."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.handlers.registry import Handler
-from workers.runtime.context import JobContext, OnNews, ProgressSink
+from workers.runtime.context import AttemptContext, OnNews, ProgressSink
 from workers.runtime.outcome import CANCELLED, INTERRUPTED, RELEASED, Outcome, overdue
 from workers.runtime.pending import NOTHING, Granted
 from workers.runtime.recent import AttemptKey
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 OnFree: TypeAlias = Callable[[float], None]
 """Called once when the attempt leaves its slot, with the seconds that it ran."""
@@ -39,7 +43,7 @@ class Attempt:
     granted: Granted = NOTHING
     given: Mapping[str, Any] | None = None
     """What the handler asks for by type."""
-    context: JobContext = field(init=False)
+    context: AttemptContext = field(init=False)
     stop: Stop | None = None
     ended: bool = False
     """Its end is in the outbox."""
@@ -56,6 +60,10 @@ class Attempt:
     progress_sent: tuple[float, str | None] | None = None
     progress_at: float = float("-inf")
     progress_due: bool = False
+    span: "Span | None" = None
+    """Of its run, if its job is traced."""
+    scope: contextvars.Context | None = None
+    """What its handler runs in, if that is not what the worker does: its span is the current one there."""
 
     @classmethod
     def of(cls, dispatch: Dispatch, handler: Handler, on_free: OnFree, granted: Granted = NOTHING) -> "Attempt":
@@ -68,7 +76,7 @@ class Attempt:
 
     def open_context(self, sink: ProgressSink, on_news: OnNews) -> None:
         """Make what the handler sees."""
-        self.context = JobContext(
+        self.context = AttemptContext(
             self.dispatch.job_id,
             self.dispatch.attempt,
             self.dispatch.type,

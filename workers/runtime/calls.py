@@ -8,16 +8,17 @@ import structlog
 from pydantic import ValidationError
 
 from distriqueue.core.messages import Dispatch
+from distriqueue.telemetry.tracing import trace_id
 from workers.handlers.registry import Handler
-from workers.runtime.context import JobContext
+from workers.runtime.context import AttemptContext
 from workers.runtime.outcome import HANDLER_ERRORS, INTERRUPTED, Outcome, completed, invalid_payload, raised
 
 
 async def call_async(
-    handler: Handler, dispatch: Dispatch, context: JobContext, given: Mapping[str, Any] | None = None
+    handler: Handler, dispatch: Dispatch, context: AttemptContext, given: Mapping[str, Any] | None = None
 ) -> Outcome:
     """Run an async handler to its end; INTERRUPTED when it was cancelled, by us or by itself."""
-    structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
+    _name_in_log(dispatch)
     try:
         payload = handler.parse(dispatch.payload)
     except ValidationError as exc:
@@ -33,10 +34,10 @@ async def call_async(
 
 
 def call_sync(
-    handler: Handler, dispatch: Dispatch, context: JobContext, given: Mapping[str, Any] | None = None
+    handler: Handler, dispatch: Dispatch, context: AttemptContext, given: Mapping[str, Any] | None = None
 ) -> Outcome:
     """Run a sync handler to its end."""
-    structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
+    _name_in_log(dispatch)
     try:
         payload = handler.parse(dispatch.payload)
     except ValidationError as exc:
@@ -49,3 +50,10 @@ def call_sync(
         return INTERRUPTED
     except HANDLER_ERRORS as exc:
         return raised(exc, handler.retry, attempt=dispatch.attempt)
+
+
+def _name_in_log(dispatch: Dispatch) -> None:
+    """Let all that the handler logs say whose it is."""
+    structlog.contextvars.bind_contextvars(job_id=str(dispatch.job_id), attempt=dispatch.attempt)
+    if dispatch.trace is not None:
+        structlog.contextvars.bind_contextvars(trace_id=trace_id(dispatch.trace))

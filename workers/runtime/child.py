@@ -27,7 +27,7 @@ from distriqueue.settings import LogSettings
 from distriqueue.telemetry import configure_logging
 from workers.handlers.registry import Handler, describe, load_attribute
 from workers.runtime.calls import call_async, call_sync
-from workers.runtime.context import JobContext
+from workers.runtime.context import AttemptContext
 from workers.runtime.frames import LENGTHS, end_frame, frame, news_frame
 from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome, failure
@@ -95,7 +95,7 @@ def _run(parent: Parent, header: dict[str, Any], body: bytes) -> Outcome:
     except (BadSetting, TypeError, ValueError) as exc:
         return failure("handler_not_found", f"the child process cannot load {header['reference']}: {exc}")
     deadline = time.monotonic() + header["timeout_s"]
-    context = JobContext(
+    context = AttemptContext(
         dispatch.job_id,
         dispatch.attempt,
         dispatch.type,

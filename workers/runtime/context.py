@@ -5,34 +5,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json
 
-from distriqueue.core.errors import HandlerSignal
+from distriqueue.core.context import JobCancelled, JobContext, checked_percent, checkpoint_json
 from distriqueue.core.job import JobId
-from distriqueue.core.messages import MAX_CHECKPOINT_BYTES, Parent
+from distriqueue.core.messages import Parent
 from workers.runtime.joblog import JobLines, Line, job_logger
-from workers.runtime.outcome import holds_nul
+
+__all__ = ["AttemptContext", "CancelFlag", "JobCancelled", "JobContext", "OnNews", "ProgressSink"]
 
 ProgressSink = Callable[[float, str | None], None]
 OnNews = Callable[[], None]
-"""Called, in any thread, when there is something in `JobContext.news`."""
+"""Called, in any thread, when there is something in `AttemptContext.news`."""
 _creating = threading.Lock()
 _noting = threading.Lock()
 _PARENTS: Final = TypeAdapter(list[Parent])
-_NO_PARENTS: Final[Mapping[JobId, Parent]] = MappingProxyType({})
+_NO_PARENTS: Final[Mapping[UUID, Parent]] = MappingProxyType({})
 
 
 def _nobody_asks() -> None:
     """Do nothing: a context without a runtime around it."""
-
-
-class JobCancelled(HandlerSignal):
-    """Raised by `raise_if_cancelled`: let it pass, after cleaning up."""
-
-    code = "cancelled"
 
 
 class CancelFlag:
@@ -67,17 +62,8 @@ class CancelFlag:
         return self._event.wait(timeout_s)
 
 
-class JobContext:
-    """One attempt as its handler sees it; usable from the loop, from threads and in a child process.
-
-    In a child process `cancelled` is never set: the process is killed instead.
-
-    `parents` says how the jobs ended that this one has waited for (`dependsOn`): by job id, in the order in which they
-    were named, each with `type`, `status`, `result`, `error` and `omitted`. With `onParentFailure: run` some may have
-    failed. A result over 64 KiB does not come along: `omitted` is True then, and the gateway has it.
-
-    `resume` is what the last `checkpoint` of an earlier attempt was given, or None.
-    """
+class AttemptContext:
+    """A worker's `JobContext`, where what is public is described."""
 
     __slots__ = (
         "_checkpoint",
@@ -111,18 +97,15 @@ class JobContext:
         self.attempt = attempt
         self.type = type_
         self.deadline = deadline
-        """When the attempt times out, on `time.monotonic`'s clock."""
         self.cancelled = CancelFlag()
-        """Set when the job was cancelled, timed out, or has to leave because the worker stops."""
         self.resume = resume
-        """What the last checkpoint of an earlier attempt of this job has left: JSON, or None."""
         self._sink = sink
         self._on_news = on_news
         self._lines: JobLines | None = None
         self._checkpoint: bytes | None = None
         self._log: structlog.stdlib.BoundLogger | None = None
         self._raw_parents = parents
-        self._parents: Mapping[JobId, Parent] | None = None if parents else _NO_PARENTS
+        self._parents: Mapping[UUID, Parent] | None = None if parents else _NO_PARENTS
 
     @property
     def remaining_s(self) -> float:
@@ -130,45 +113,27 @@ class JobContext:
         return max(self.deadline - time.monotonic(), 0.0)
 
     @property
-    def parents(self) -> Mapping[JobId, Parent]:
+    def parents(self) -> Mapping[UUID, Parent]:
         """How the jobs ended that this one has waited for, read when they are first looked at."""
         if self._parents is None:
             read = _PARENTS.validate_python(self._raw_parents)
-            self._parents = MappingProxyType({JobId(parent.job_id): parent for parent in read})
+            self._parents = MappingProxyType({parent.job_id: parent for parent in read})
         return self._parents
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:
-        """A logger for the worker's log, which names the job and the attempt in every line; and for the job's own.
-
-        Lines from `info` on are kept with the job (`GET /api/jobs/{id}/logs`), of an attempt the first 799 and the
-        last 200. `bind` returns a logger that does the same.
-        """
+        """Its logger, made when it is first looked at."""
         if self._log is None:
             self._log = job_logger(self._line, job_id=str(self.job_id), attempt=self.attempt, job_type=self.type)
         return self._log
 
     def progress(self, percent: float, message: str | None = None) -> None:
-        """Tell how far the job is, 0 to 100. Cheap, never blocks; only the latest is sent, a few times a second."""
-        if not 0 <= percent <= 100:
-            raise ValueError(f"progress is 0 to 100, not {percent!r}")
-        self._sink(float(percent), message)
+        """Tell how far the job is, 0 to 100; ValueError."""
+        self._sink(checked_percent(percent), message)
 
     def checkpoint(self, data: Any) -> None:
-        """Leave for the next attempt, as its `resume`, how far this one is: JSON of at most 64 KiB, the latest counts.
-
-        Never blocks. It is reported within a quarter of a second, and with the attempt's end: what is newer than that
-        is lost with a worker that dies. It stays through failures, lost workers, releases and a client's retry, until
-        the job completes. Raises ValueError when it is too large, None, or no JSON.
-        """
-        try:
-            raw = to_json(data, inf_nan_mode="null")
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as exc:
-            raise ValueError(f"a checkpoint must be JSON: {exc}") from exc
-        if data is None or holds_nul(raw):
-            raise ValueError("a checkpoint must not be None, nor hold NUL characters")
-        if len(raw) > MAX_CHECKPOINT_BYTES:
-            raise ValueError(f"a checkpoint has at most {MAX_CHECKPOINT_BYTES} bytes, not {len(raw)}")
+        """Leave how far this attempt is for the next one; ValueError."""
+        raw = checkpoint_json(data)
         with _noting:
             self._checkpoint = raw
         self._on_news()
@@ -208,6 +173,6 @@ class JobContext:
             self._on_news()
 
     def raise_if_cancelled(self) -> None:
-        """Raise JobCancelled when the job is to stop: call it in long loops of sync handlers."""
+        """Raise JobCancelled when the job is to stop."""
         if self.cancelled:
             raise JobCancelled("the job was asked to stop")

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from distriqueue.core.job import JobId
 from distriqueue.core.messages import Answer, Dispatch, ReportStatus
 from distriqueue.lifecycle import wait_for
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import Tracing, attributes_of, trace_id
 from workers.handlers.registry import Registry
 from workers.runtime.attempt import Attempt, OnFree, Stop
 from workers.runtime.joblog import Line
@@ -29,6 +30,10 @@ MAX_PROGRESS_CHARS: Final = 500
 """What a report takes; a longer message is cut."""
 TURN_S: Final = 2.0
 """An attempt that waits longer for others of its type is given back: another worker may have room."""
+
+
+OnEnded: TypeAlias = Callable[[str, ReportStatus, float], None]
+"""Told of each attempt that had a handler: its type, how it ended, and after how many seconds."""
 
 
 class Reports(Protocol):
@@ -60,7 +65,18 @@ class Executor:
     count as slots that are used, so that not everything is claimed only to wait here.
     """
 
-    def __init__(self, registry: Registry, reports: Reports, *, group: asyncio.TaskGroup, capacity: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        reports: Reports,
+        *,
+        group: asyncio.TaskGroup,
+        capacity: int,
+        on_ended: OnEnded | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._on_ended = on_ended
+        self._tracing = tracing
         self._registry = registry
         self._reports = reports
         self._capacity = capacity
@@ -138,6 +154,8 @@ class Executor:
         """Give the attempt a slot and what it needs, and call its handler."""
         self.used += 1
         handler = attempt.handler
+        if self._tracing is not None and attempt.dispatch.trace is not None:
+            _open_span(self._tracing, attempt, attempt.dispatch.trace)
         if handler.kind != "process":
             self._start_clock(attempt)
         if handler.needs:
@@ -247,9 +265,16 @@ class Executor:
         self._running -= 1
         self._ended.set()
         ended = attempt.settle(outcome)
+        if self._on_ended is not None:
+            self._on_ended(attempt.dispatch.type, ended.status, time.monotonic() - attempt.started_at)
         lines, checkpoint = attempt.context.last_news()
         if lines or checkpoint is not None:
             ended = replace(ended, lines=lines, checkpoint=checkpoint)
+        if self._tracing is not None and attempt.span is not None:
+            failed = ended.status in (ReportStatus.FAILED, ReportStatus.TIMEOUT)
+            error = (ended.error_type or ended.status.value) if failed else None
+            self._tracing.finish(attempt.span, error=error, **{"distriqueue.job.outcome": ended.status.value})
+            ended = replace(ended, trace=attempt.dispatch.trace)
         self._end(attempt.key, attempt.dispatch, ended)
 
     def _end(self, key: AttemptKey, dispatch: Dispatch, outcome: Outcome) -> None:
@@ -314,5 +339,12 @@ class Executor:
             self._stop(attempt, Stop.CANCELLED)
 
 
+def _open_span(tracing: Tracing, attempt: Attempt, trace: str) -> None:
+    about = attributes_of(attempt.dispatch)
+    attempt.span = tracing.begin(f"run {attempt.dispatch.type}", kind="consumer", parent=trace, **about)
+    attempt.scope = tracing.scope(attempt.span)
+
+
 def _ids(dispatch: Dispatch) -> dict[str, object]:
-    return {"job_id": str(dispatch.job_id), "attempt": dispatch.attempt, "job_type": dispatch.type}
+    ids = {"job_id": str(dispatch.job_id), "attempt": dispatch.attempt, "job_type": dispatch.type}
+    return ids if dispatch.trace is None else {**ids, "trace_id": trace_id(dispatch.trace)}

@@ -10,6 +10,7 @@ from distriqueue.core.messages import Answer, Dispatch
 from distriqueue.core.ports import Consumer, Delivery
 from distriqueue.lifecycle import wait_for
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import Tracing, ago_ns, attributes_of
 from workers.runtime.attempt import OnFree
 from workers.runtime.lanes import LaneChoice
 from workers.runtime.outcome import RELEASED, Outcome
@@ -63,7 +64,17 @@ class Slots(Protocol):
 class Intake:
     """Takes, claims and starts; run `run` and `run_acks` in tasks."""
 
-    def __init__(self, consumer: Consumer, choice: LaneChoice, claims: Claims, slots: Slots, *, capacity: int) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        choice: LaneChoice,
+        claims: Claims,
+        slots: Slots,
+        *,
+        capacity: int,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing
         self._consumer = consumer
         self._choice = choice
         self._claims = claims
@@ -184,6 +195,10 @@ class Intake:
         self._ahead.claimed(now - claimed_at)
         self._decide(delivery)
         self._wake.set()
+        trace = delivery.dispatch.trace
+        if trace is not None and self._tracing is not None:
+            about = {**attributes_of(delivery.dispatch), "distriqueue.answer": answer}
+            self._tracing.record("claim", kind="consumer", parent=trace, began_ns=ago_ns(now - claimed_at), **about)
         if answer != Answer.ACCEPTED:
             say = log.debug if reason in _DOUBLED else log.info
             say("claim_refused", job_id=str(key[0]), attempt=key[1], answer=answer, reason=reason)

@@ -1,7 +1,6 @@
 """How an attempt ended, in the form a report needs; every way a handler can fail is put into words here."""
 
 import math
-import re
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from distriqueue.core.context import holds_nul
 from distriqueue.core.errors import Discard, HandlerSignal, Retry
 from distriqueue.core.messages import ReportStatus
 from workers.runtime.retries import Retries
@@ -23,8 +23,6 @@ NAMED_ERRORS: Final = 5
 
 HANDLER_ERRORS: Final = (Exception, SystemExit, KeyboardInterrupt)
 """What a handler may raise: all of it ends the attempt, none of it the worker."""
-
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,8 @@ class Outcome:
     retry_after_s: float | None = None
     lines: Sequence[dict[str, Any]] = ()
     checkpoint: bytes | None = None
+    trace: str | None = None
+    """Of the attempt's job, for the span of its report."""
 
 
 def completed(value: object) -> Outcome:
@@ -133,11 +133,6 @@ def cut(text: str, max_chars: int) -> str:
     if len(text) > max_chars:
         text = f"{text[: max_chars - 1]}…"
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
-def holds_nul(json: bytes) -> bool:
-    """Tell whether JSON holds a NUL character, which Postgres would store but not read back."""
-    return b"\\u0000" in json and _NUL.search(json) is not None
 
 
 def _bounded(delay_s: float | None) -> float | None:

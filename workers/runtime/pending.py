@@ -59,6 +59,9 @@ class Pending:
     """Once sent, a claim may have been accepted although no answer came."""
     answered: bool = field(default=False)
     checkpoint_bytes: int = 0
+    trace: str | None = None
+    """The `traceparent` of its job's submission, and since when it waits (`time.time_ns`), if that is traced."""
+    since_ns: int = 0
 
     def say(self, lines: Sequence[dict[str, Any]], checkpoint: bytes | None) -> None:
         """Bring along lines of the job's log, and a checkpoint."""

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from distriqueue.core.context import JobContext
 from distriqueue.core.errors import DistriQueueError
 from distriqueue.telemetry import get_logger
 from workers.handlers.registry import Factory, Needed
-from workers.runtime.context import JobContext
 from workers.runtime.outcome import HANDLER_ERRORS
 
 log = get_logger("worker.provided")

@@ -9,6 +9,7 @@ attempt has at most two reports here, and `full` stops new claims.
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -19,6 +20,7 @@ from distriqueue.core.messages import Answer, Dispatch, ReportStatus
 from distriqueue.core.retry import backoff_s
 from distriqueue.lifecycle import wait_for
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import Tracing
 from workers.runtime.gateway import ReportsRejected
 from workers.runtime.joblog import Line
 from workers.runtime.outcome import Outcome, failure
@@ -55,7 +57,10 @@ class Gateway(Protocol):
 class Outbox:
     """Keeps reports until the gateway has answered them. Run `run` in a task; it never returns."""
 
-    def __init__(self, gateway: Gateway, worker_id: str, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, gateway: Gateway, worker_id: str, *, rng: random.Random | None = None, tracing: Tracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self._gateway = gateway
         self._worker_id = worker_id
         self._rng = rng or random.SystemRandom()
@@ -104,6 +109,8 @@ class Outbox:
         report = Pending(key, Kind.END, self._end_body(key, outcome), size_bytes)
         if outcome.lines or outcome.checkpoint is not None:
             report.say(outcome.lines, outcome.checkpoint)
+        if outcome.trace is not None:
+            report.trace, report.since_ns = outcome.trace, time.time_ns()
         self._add(report)
 
     def withdraw_claims(self) -> list[AttemptKey]:
@@ -190,6 +197,8 @@ class Outbox:
             raise Unavailable(f"an answer that is none: {str(answer)[:200]}", retry_after_s=0.0)
         reason = answer.get("reason")
         self._pending.answered(report)
+        if report.trace is not None and self._tracing is not None:
+            _record(self._tracing, report, report.trace, said)
         if report.on_answer is not None:
             report.on_answer(report.key, said, reason, Granted.of(answer))
         elif said != Answer.ACCEPTED and report.kind is Kind.END:
@@ -246,3 +255,16 @@ class Outbox:
         if outcome.retry_after_s is not None:
             body["retryAfter"] = outcome.retry_after_s
         return body
+
+
+def _record(tracing: Tracing, report: Pending, trace: str, said: str) -> None:
+    job_id, attempt = report.key
+    about = {"messaging.message.id": str(job_id), "distriqueue.job.attempt": attempt, "distriqueue.answer": said}
+    tracing.record(
+        "report",
+        kind="client",
+        parent=trace,
+        began_ns=report.since_ns,
+        error=None if said == Answer.ACCEPTED else said,
+        **about,
+    )

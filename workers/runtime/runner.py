@@ -44,7 +44,7 @@ class LoopRunner:
 
     def start(self, attempt: Attempt) -> None:
         """Run the attempt as a task."""
-        attempt.task = self._group.create_task(self._run(attempt))
+        attempt.task = self._group.create_task(self._run(attempt), context=attempt.scope)
 
     def stop(self, attempt: Attempt) -> None:
         """Cancel the task, unless its first step is still to come: that step looks for itself."""

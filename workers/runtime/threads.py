@@ -41,7 +41,7 @@ class ThreadRunner:
         else:
             name = f"handler-{next(self._names)}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
-        self._work.put((attempt, contextvars.copy_context()))
+        self._work.put((attempt, attempt.scope or contextvars.copy_context()))
 
     def stop(self, attempt: Attempt) -> None:
         """Nothing beyond `context.cancelled`, which is set: the handler has to look at it."""

@@ -13,7 +13,9 @@ from distriqueue.core.job import JobId, Priority
 from distriqueue.core.messages import Heartbeat, HeartbeatAnswer
 from distriqueue.core.ports import Broker
 from distriqueue.telemetry import get_logger
+from distriqueue.telemetry.tracing import Tracing
 from workers.handlers.registry import Registry
+from workers.metrics import Metrics
 from workers.runtime.executor import Executor
 from workers.runtime.heartbeat import EVERY_S, HeartbeatThread
 from workers.runtime.intake import Intake
@@ -56,7 +58,11 @@ class Worker:
         gateway: Gateway,
         *,
         on_stuck: Callable[[], None],
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._metrics = metrics
+        self._tracing = tracing
         self._on_stuck = on_stuck
         """Called at the very end when handlers still go on: a task that ignores its cancel would keep the loop up."""
         self._config = config
@@ -68,16 +74,27 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or an orchestrator wants us drained, then drain."""
         config = self._config
-        outbox = Outbox(self._gateway, config.worker_id)
+        tracing = self._tracing
+        outbox = Outbox(self._gateway, config.worker_id, tracing=tracing)
         async with asyncio.TaskGroup() as group:
-            executor = Executor(self._registry, outbox, group=group, capacity=config.capacity)
+            metrics = self._metrics
+            executor = Executor(
+                self._registry,
+                outbox,
+                group=group,
+                capacity=config.capacity,
+                on_ended=None if metrics is None else metrics.ended,
+                tracing=tracing,
+            )
+            if metrics is not None:
+                metrics.watch(slots=config.capacity, busy=lambda: executor.used, unsent=lambda: len(outbox))
             consumer = await self._broker.consume(
                 config.lanes,
                 prefetch=config.capacity + deepest(config.capacity),
                 consumer_id=config.worker_id,
             )
             choice = LaneChoice(config.lanes, strict=config.strict)
-            intake = Intake(consumer, choice, outbox, executor, capacity=config.capacity)
+            intake = Intake(consumer, choice, outbox, executor, capacity=config.capacity, tracing=tracing)
             heart = HeartbeatThread(
                 config.orchestrators,
                 lambda: self._heartbeat(intake),

@@ -1,0 +1,1 @@
+"""What watches DistriQueue: Prometheus's files, and Grafana's dashboards as code."""
