@@ -1,12 +1,14 @@
-"""Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated here."""
+"""Every setting of every process, from `DISTRIQUEUE_*` in the environment; `docs/settings.md` is generated of it."""
 
 import base64
 import ipaddress
 import os
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self, TypeVar
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +20,9 @@ from distriqueue.core.messages import DISPATCH_PACK
 PREFIX: Final = "DISTRIQUEUE_"
 WHSEC: Final = "whsec_"
 """What the secrets of Standard Webhooks start with."""
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+"""Of a gateway."""
 
 Urls = Annotated[tuple[str, ...], NoDecode]
 Lanes = Annotated[tuple[Priority, ...], NoDecode]
@@ -40,7 +45,9 @@ class StoreSettings(_Settings):
     """Postgres, the truth."""
 
     database_url: SecretStr = Field(description="Postgres with the jobs, `postgresql://user:password@host:port/name`.")
-    store_pool_size: int = Field(default=8, ge=1, le=200, description="Connections to Postgres per process.")
+    store_pool_size: int = Field(
+        default=8, ge=1, le=200, description="Connections to Postgres per process; up to 4 more for claims."
+    )
     store_timeout: float = Field(default=10.0, gt=0, description="Seconds one statement may take.")
 
 
@@ -69,6 +76,15 @@ class LogSettings(_Settings):
         description="`json`, `console`, or `auto`: console on a terminal.",
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+
+class TraceSettings(_Settings):
+    """Whether a process sends traces; the standard's own variables, `OTEL_…`, say where to and which."""
+
+    tracing: bool = Field(
+        default=False,
+        description="Send traces by OTLP to `OTEL_EXPORTER_OTLP_ENDPOINT`; needs the extra `distriqueue[tracing]`.",
+    )
 
 
 class GatewaySettings(_Settings):
@@ -169,9 +185,7 @@ class OrchestratorSettings(DutySettings):
 class AccessSettings(_Settings):
     """How a program of ours calls gateways and orchestrators."""
 
-    api_key: SecretStr | None = Field(
-        default=None, description="API key to call gateways and orchestrators with: of workers and the command line."
-    )
+    api_key: SecretStr | None = Field(default=None, description="API key to call gateways and orchestrators with.")
 
     @field_validator("api_key")
     @classmethod
@@ -181,7 +195,50 @@ class AccessSettings(_Settings):
         return value
 
 
-class WorkerSettings(AccessSettings):
+class NodesSettings(AccessSettings):
+    """Where the orchestrators are."""
+
+    orchestrator_urls: Urls = Field(
+        default=("http://127.0.0.1:8081",),
+        description="Orchestrators, separated by commas: workers send them heartbeats, the dashboard and the command"
+        " line ask them.",
+    )
+
+    @field_validator("orchestrator_urls", mode="before")
+    @classmethod
+    def _split_nodes(cls, value: object) -> object:
+        return _urls(value)
+
+
+class ClientSettings(AccessSettings):
+    """How clients and the command line reach a gateway."""
+
+    url: str = Field(
+        default=DEFAULT_URL,
+        description="Gateway to call; the command line's default is that of the stack in its home, if one runs there.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _callable(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s?#]", value):
+            raise ValueError(f"must be an address such as {DEFAULT_URL}, not {value!r}")
+        if parts.username or parts.password:
+            raise ValueError("must be without user name and password: give the key by DISTRIQUEUE_API_KEY")
+        _ = parts.port  # ValueError when it is none
+        return value.rstrip("/")
+
+
+class HomeSettings(_Settings):
+    """The stack on this machine."""
+
+    home: Path = Field(
+        default=Path(".distriqueue"), description="Directory of the stack on this machine: data, logs, state."
+    )
+
+
+class WorkerSettings(NodesSettings):
     """One worker process."""
 
     worker_id: str = Field(
@@ -196,19 +253,20 @@ class WorkerSettings(AccessSettings):
         default=False, description="Take a lane only while all higher ones are empty, instead of by weight."
     )
     worker_drain: float = Field(default=25.0, ge=0, description="Seconds that running jobs get to end on SIGTERM.")
+    worker_metrics_host: str = Field(
+        default="127.0.0.1", description="Address to serve a worker's metrics on, to anyone who asks."
+    )
+    worker_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port to serve a worker's metrics on, at `/metrics`; 0: none."
+    )
     gateway_url: Urls = Field(
         default=("http://127.0.0.1:8080",), description="Gateways to report to, separated by commas."
     )
-    orchestrator_urls: Urls = Field(
-        default=("http://127.0.0.1:8081",), description="Orchestrators to send heartbeats to, separated by commas."
-    )
 
-    @field_validator("gateway_url", "orchestrator_urls", mode="before")
+    @field_validator("gateway_url", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-        return value
+        return _urls(value)
 
     @field_validator("worker_queues", mode="before")
     @classmethod
@@ -253,6 +311,12 @@ class WebhookSettings(_Settings):
         return allowed
 
 
+def _urls(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+    return value
+
+
 def _check_webhook_secret(secret: str, which: str) -> None:
     """Refuse what receivers could not verify with (Standard Webhooks 1.0); never say what it is."""
     if not secret.startswith(WHSEC):
@@ -274,32 +338,11 @@ def _check_allowed(text: str) -> None:
             raise ValueError(f"{text!r} is no host, address or network: {exc}") from None
 
 
-SettingsT = TypeVar("SettingsT", bound=_Settings)
-ALL: Final[tuple[type[_Settings], ...]] = (
-    StoreSettings,
-    BrokerSettings,
-    GatewaySettings,
-    OrchestratorSettings,
-    WorkerSettings,
-    WebhookSettings,
-    LogSettings,
-)
-
-
-def table() -> str:
-    """Return all settings as a Markdown table, for the docs."""
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
-    for settings in ALL:
-        for name, field in settings.model_fields.items():
-            if field.is_required():
-                default = "*required*"
-            elif field.default_factory is not None:
-                default = "host name and process id"
-            elif isinstance(field.default, tuple):
-                default = f"`{','.join(map(str, field.default))}`" if field.default else "none"
-            else:
-                default = f"`{field.default}`"
-            row = f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
-            if row not in lines:
-                lines.append(row)
-    return "\n".join(lines)
+READ_BY: Final[Mapping[str, tuple[type[_Settings], ...]]] = {
+    "gateway": (StoreSettings, BrokerSettings, GatewaySettings, NodesSettings, LogSettings, TraceSettings),
+    "orchestrator": (StoreSettings, BrokerSettings, OrchestratorSettings, LogSettings, TraceSettings),
+    "worker": (BrokerSettings, WorkerSettings, WebhookSettings, LogSettings, TraceSettings),
+    "client": (ClientSettings,),
+    "command line": (ClientSettings, HomeSettings, NodesSettings),
+}
+"""Who is configured by what."""

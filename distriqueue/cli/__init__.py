@@ -6,6 +6,8 @@
     output      tables and JSON                 exits       exit codes         errors   errors for people
     home        what runs in the home           gateway     calls, with advice
     waiting     until a job or batch has ended  bulk        many jobs, with a bar
+    submitted   a job that was made, and its end
+    database    Postgres, with advice           checks, probes   what `doctor` looks at, and asks
 
 The other modules are commands, by their names. Services are started as programs and never imported. Every error says
 what is wrong, where, and what to do.

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-import asyncpg
 import typer
 
+from distriqueue.cli.database import advised
 from distriqueue.cli.help import examples, group
 from distriqueue.cli.home import database
 from distriqueue.cli.options import DEFAULT_HOME, DatabaseOption, HomeOption, Output, OutputOption
@@ -100,15 +100,15 @@ def revoke(
 def _on_store(home: Path, database_url: str | None, work: Callable[[AccessStore], Awaitable[T]]) -> T:
     """Run some work on the database's keys."""
 
+    address = database(home, database_url)
+
     async def run() -> T:
-        settings = StoreSettings.load(database_url=database(home, database_url))
+        settings = StoreSettings.load(database_url=address)
         async with Database.open(settings, application="distriqueue-cli") as opened:
             return await work(AccessStore(opened))
 
-    try:
+    with advised(address):
         return asyncio.run(run())
-    except asyncpg.UndefinedTableError as exc:
-        raise BadSetting("the database has no table of API keys: run `distriqueue migrate` first") from exc
 
 
 def _seconds(text: str | None) -> float | None:

@@ -23,7 +23,7 @@ def job_id(text: str) -> UUID:
 
 def batch_id(text: str) -> UUID:
     """Read the id of a batch."""
-    return _uuid(text, "batch", "it is the `batchId` of a submission, and of each of its jobs")
+    return _uuid(text, "batch", "`distriqueue batches list` shows them")
 
 
 def webhook_id(text: str) -> UUID:

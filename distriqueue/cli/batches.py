@@ -1,9 +1,10 @@
-"""`batches get`: how far jobs are that came together."""
+"""`batches list|get`: how far jobs are that came together."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from rich.text import Text
 
 from distriqueue.cli import arguments, completion
 from distriqueue.cli.arguments import seconds_of
@@ -12,7 +13,7 @@ from distriqueue.cli.gateway import Gateway
 from distriqueue.cli.help import examples, group
 from distriqueue.cli.home import gateway
 from distriqueue.cli.options import DEFAULT_HOME, HomeOption, Output, OutputOption, UrlOption
-from distriqueue.cli.output import Cell, ago, coloured, fields, note, show, table, write_json
+from distriqueue.cli.output import Cell, ago, coloured, fields, note, say, show, table, write_json
 from distriqueue.cli.waiting import batch_end
 from distriqueue.core.errors import BadSetting
 from distriqueue.core.states import Status
@@ -20,16 +21,38 @@ from distriqueue.core.states import Status
 app = group(
     "Look at jobs that were submitted together.",
     "batches",
+    "distriqueue batches list",
     "distriqueue batches get 0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10",
 )
 
 SHOWN = 20
-MISSING = "its id is the `batchId` that the submission answered, and `distriqueue jobs get` shows of each of its jobs"
+MAX_LISTED = 10_000
+HEADINGS = ("ID", "NAME", "STATE", "JOBS", "ENDED", "FAILED", "CREATED")
+MISSING = "`distriqueue batches list` shows the newest"
+FAILURES = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED)
 
 
-@app.callback()
-def _group() -> None:
-    """Make it a group although it has one command."""
+@app.command("list", epilog=examples("distriqueue batches list", "distriqueue batches list --limit 100 -o json"))
+def list_batches(
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LISTED, help="Most batches to show.")] = 20,
+    home: HomeOption = DEFAULT_HOME,
+    url: UrlOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show how far batches are, the newest first."""
+    with Gateway.of(home, url) as found:
+        pages = list(found.pages("/batches", {}, limit=limit))
+    batches = [batch for page in pages for batch in page["content"]]
+    if output is Output.JSON:
+        write_json({"content": batches, "nextCursor": pages[-1]["nextCursor"]})
+        return
+    if not batches:
+        say("there are no batches: jobs of one `POST /api/jobs/batch`, or of one `submit_many`, make one")
+        return
+    show(table(HEADINGS, map(_row, batches), right=HEADINGS[3:6]))
+    if pages[-1]["nextCursor"] is not None:
+        note("there are older ones; --limit shows more")
 
 
 @app.command(
@@ -67,6 +90,20 @@ def get(
         _show(batch)
     if wait and batch["byStatus"].get(Status.COMPLETED, 0) < sum(batch["byStatus"].values()):
         raise typer.Exit(Exit.FAILED)
+
+
+def _row(batch: dict[str, Any]) -> tuple[Cell, ...]:
+    by_status = batch["byStatus"]
+    state = "stopped" if batch["stopped"] else "finished" if batch["finished"] else "running"
+    return (
+        batch["id"],
+        batch["name"],
+        Text(state, style={"stopped": "red", "finished": "green"}.get(state, "cyan")),
+        batch["totalJobs"],
+        f"{batch['progress']:g} %",
+        sum(by_status.get(status, 0) for status in FAILURES),
+        ago(batch["createdAt"]),
+    )
 
 
 def _show(batch: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def priorities(incomplete: str) -> list[str]:
 
 def job_types(incomplete: str) -> list[str]:
     """Complete a job type: what workers handle, and what ships."""
-    workers = _asked("/workers", size=1000).get("content", [])
+    workers = _listed("/workers", size=1000)
     handled = (type_ for worker in workers for type_ in worker["types"])
     return _starting(incomplete, [*SHIPPED, *(type_ for type_ in handled if not type_.startswith(OURS))])
 
@@ -39,28 +39,32 @@ def queues(incomplete: str) -> list[str]:
 
 def workers(incomplete: str) -> list[str]:
     """Complete a worker's id."""
-    return _starting(incomplete, [each["workerId"] for each in _asked("/workers", size=1000).get("content", [])])
+    return _starting(incomplete, [each["workerId"] for each in _listed("/workers", size=1000)])
 
 
 def schedules(incomplete: str) -> list[str]:
     """Complete the name of a schedule."""
-    return _starting(incomplete, [each["name"] for each in _asked("/schedules", size=100, fires=0).get("content", [])])
+    return _starting(incomplete, [each["name"] for each in _listed("/schedules", size=100, fires=0)])
 
 
 def jobs(incomplete: str) -> list[str]:
     """Complete the id of one of the newest jobs."""
-    return _starting(incomplete, [each["id"] for each in _asked("/jobs", size=_RECENT).get("content", [])])
+    return _starting(incomplete, [each["id"] for each in _listed("/jobs", size=_RECENT)])
 
 
 def batches(incomplete: str) -> list[str]:
-    """Complete the id of a batch that has jobs among the newest."""
-    listed = _asked("/jobs", size=100).get("content", [])
-    return _starting(incomplete, [each["batchId"] for each in listed if each["batchId"]])
+    """Complete the id of one of the newest batches."""
+    return _starting(incomplete, [each["id"] for each in _listed("/batches", size=_RECENT)])
+
+
+def limited_types(incomplete: str) -> list[str]:
+    """Complete a job type that has a rate limit."""
+    return _starting(incomplete, [each["type"] for each in _listed("/rate-limits")])
 
 
 def fingerprints(incomplete: str) -> list[str]:
     """Complete the fingerprint of a group of dead letters."""
-    return _starting(incomplete, [each["fingerprint"] for each in _asked("/dead-letters").get("content", [])])
+    return _starting(incomplete, [each["fingerprint"] for each in _listed("/dead-letters")])
 
 
 def filters(incomplete: str) -> list[str]:
@@ -79,8 +83,8 @@ def _starting(incomplete: str, values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value.lower().startswith(lower)))
 
 
-def _asked(path: str, **query: Any) -> dict[str, Any]:
-    """Ask the gateway; nothing when it does not answer, as a completion has nobody to tell."""
+def _listed(path: str, **query: Any) -> list[dict[str, Any]]:
+    """Ask the gateway for a list; nothing when it does not answer, as a completion has nobody to tell."""
     from distriqueue.cli.gateway import Gateway  # noqa: PLC0415
     from distriqueue.cli.home import gateway  # noqa: PLC0415
     from distriqueue.cli.options import home_of_environment, url_of_environment  # noqa: PLC0415
@@ -90,5 +94,6 @@ def _asked(path: str, **query: Any) -> dict[str, Any]:
         with Gateway(callee, patience_s=0.0, timeout_s=ANSWER_S) as found:
             answer = found.call("GET", path, query=query)
     except DistriQueueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+        return []
+    rows: list[dict[str, Any]] = answer.get("content", []) if isinstance(answer, dict) else answer
+    return rows

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from distriqueue.cli import checks
+from distriqueue.cli import checks, probes
 from distriqueue.cli import home as homes
 from distriqueue.cli.checks import Finding, Level
 from distriqueue.cli.exits import Exit, NoStack
@@ -76,11 +76,11 @@ def _findings(
         yield from found
     database_url = database_url or (state.database_url if state else None)
     broker_url = broker_url or (state.broker_url if state else None)
-    yield from asyncio.run(checks.database(database_url))
-    yield asyncio.run(checks.broker(broker_url, database_url))
-    yield from checks.gateway(homes.gateway(home, url))
+    yield from asyncio.run(probes.database(database_url))
+    yield asyncio.run(probes.broker(broker_url, database_url))
+    yield from probes.gateway(homes.gateway(home, url))
     try:
         nodes = homes.orchestrators(home, urls)
     except NoStack:
         nodes = None
-    yield from checks.orchestrators(nodes)
+    yield from probes.orchestrators(nodes)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, cast
 from uuid import UUID
 
-import asyncpg
 import typer
 
 from distriqueue.cli import completion
+from distriqueue.cli.database import advised
 from distriqueue.cli.help import examples
 from distriqueue.cli.home import database
 from distriqueue.cli.options import DEFAULT_HOME, DatabaseOption, HomeOption
@@ -76,10 +76,9 @@ def export(
         created_from=_time("--from", since),
         created_to=_time("--to", until),
     )
-    settings = StoreSettings.load(
-        database_url=database(home, database_url), store_timeout=STATEMENT_S, store_pool_size=1
-    )
-    with _opened(output) as out:
+    address = database(home, database_url)
+    settings = StoreSettings.load(database_url=address, store_timeout=STATEMENT_S, store_pool_size=1)
+    with advised(address), _opened(output) as out:
         jobs = asyncio.run(_write(settings, where, attempts=attempts, out=out))
     to = f" to {output}" if output else ""
     note(f"exported {plural(jobs, 'job')}{to}")
@@ -107,18 +106,17 @@ async def _pages(database: Database, where: "JobFilter", *, attempts: bool) -> A
 
     reader = JobReader(database)
     after: Position | None = None
-    with _schema_of_today():
-        while positions := await reader.positions(where, size=PAGE_JOBS, after=after):
-            async with database.connection() as connection:
-                parts = await store.pages(connection, [position.id for position in positions])
-            for ids in parts:
-                async with (
-                    database.connection() as connection,
-                    connection.transaction(isolation="repeatable_read", readonly=True),
-                ):
-                    page = await store.lines(connection, ids, attempts=attempts, statuses=where.statuses)
-                yield page
-            after = positions[-1]
+    while positions := await reader.positions(where, size=PAGE_JOBS, after=after):
+        async with database.connection() as connection:
+            parts = await store.pages(connection, [position.id for position in positions])
+        for ids in parts:
+            async with (
+                database.connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                page = await store.lines(connection, ids, attempts=attempts, statuses=where.statuses)
+            yield page
+        after = positions[-1]
 
 
 @contextlib.contextmanager
@@ -147,14 +145,6 @@ def _opened(output: Path | None) -> Iterator[BinaryIO]:
         raise DistriQueueError(f"cannot write {output} ({exc.strerror})") from exc
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _schema_of_today() -> Iterator[None]:
-    try:
-        yield
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as exc:
-        raise BadSetting("the database is not at this version's schema: run `distriqueue migrate` first") from exc
 
 
 def _time(option: str, text: str | None) -> datetime | None:

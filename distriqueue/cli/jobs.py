@@ -1,4 +1,4 @@
-"""Looking at jobs, and acting on them: `jobs list|get|explain|events|attempts|watch|cancel|retry`."""
+"""Looking at jobs, and acting on them: `jobs list|get|explain|events|attempts|logs|watch|cancel|retry`."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from distriqueue.cli import actions, arguments, completion, watch
+from distriqueue.cli import actions, arguments, completion, logs, watch
 from distriqueue.cli.errors import printable
 from distriqueue.cli.gateway import MAX_PAGES, Gateway
 from distriqueue.cli.help import examples, group
@@ -184,6 +184,7 @@ def attempts(
     show(table(("ATTEMPT", "OUTCOME", "WORKER", "STARTED", "RAN", "ERROR"), rows, right=("ATTEMPT", "RAN")))
 
 
+app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
 app.command("cancel", epilog=actions.CANCEL_EXAMPLES)(actions.cancel)
 app.command("retry", epilog=actions.RETRY_EXAMPLES)(actions.retry)

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-from distriqueue.settings import PREFIX
+from distriqueue.settings import DEFAULT_URL, PREFIX, HomeSettings
 
-DEFAULT_HOME: Final = Path(".distriqueue")
+DEFAULT_HOME: Final[Path] = HomeSettings.model_fields["home"].default
 
 
 class Output(StrEnum):
@@ -30,7 +30,7 @@ UrlOption = Annotated[
         "--url",
         metavar="URL",
         envvar=f"{PREFIX}URL",
-        help="The gateway; that of the stack in the home if not given, else http://127.0.0.1:8080.",
+        help=f"The gateway; that of the stack in the home if not given, else {DEFAULT_URL}.",
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="`json` for programs.")]

@@ -27,12 +27,14 @@ def migrate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Bring the database's schema to this version; what is there already stays."""
-    # Here and not above: alembic and SQLAlchemy take half a second that `version` does not need.
+    # Here and not above: asyncpg, alembic and SQLAlchemy take half a second that `version` does not need.
+    from distriqueue.cli.database import advised  # noqa: PLC0415
     from distriqueue.store import schema  # noqa: PLC0415
 
     settings = StoreSettings.load(**({"database_url": database_url} if database_url else {}))
-    with console(stderr=True).status("migrating"):
-        revision = asyncio.run(schema.migrate(settings.database_url.get_secret_value()))
+    address = settings.database_url.get_secret_value()
+    with advised(address), console(stderr=True).status("migrating"):
+        revision = asyncio.run(schema.migrate(address))
     if output is Output.JSON:
         write_json({"revision": revision})
     else:

@@ -1,28 +1,29 @@
 """`distriqueue submit`: one job, and its end if that is waited for."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import typer
 
 from distriqueue.cli import arguments, completion
 from distriqueue.cli.arguments import moment_of, payload_of, seconds_of
-from distriqueue.cli.exits import Exit
 from distriqueue.cli.gateway import Gateway
 from distriqueue.cli.help import examples
 from distriqueue.cli.home import gateway
 from distriqueue.cli.options import DEFAULT_HOME, HomeOption, Output, OutputOption, UrlOption
-from distriqueue.cli.output import note, write_json
-from distriqueue.cli.waiting import error_of, job_end
+from distriqueue.cli.submitted import (
+    PATIENCE_S,
+    IdempotencyKeyOption,
+    TimeoutOption,
+    WaitOption,
+    finish,
+    wait_of,
+)
 from distriqueue.core.errors import BadSetting
 from distriqueue.core.job import MAX_RETRIES_BOUND, Priority
-from distriqueue.core.states import Status
 from distriqueue.sdk.transport import IDEMPOTENCY_KEY, new_idempotency_key
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-PATIENCE_S: Final = 3.0
-"""A lost reply is asked for again: the key keeps it one job."""
 
 
 @app.command(
@@ -65,19 +66,15 @@ def submit(
     ] = "reject",
     concurrency_key: Annotated[str | None, typer.Option(help="Jobs with the same one take turns.")] = None,
     callback_url: Annotated[str | None, typer.Option(help="Gets a signed webhook when the job has ended.")] = None,
-    idempotency_key: Annotated[
-        str | None,
-        typer.Option(help="Submitted again with the same one, it is the same job; one is drawn if not given."),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Until it has ended; print its result.")] = False,
-    timeout: Annotated[str | None, typer.Option(metavar="60s", help="How long to wait at most.")] = None,
+    idempotency_key: IdempotencyKeyOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     home: HomeOption = DEFAULT_HOME,
     url: UrlOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Submit a job; print its id, with --wait its result. The exit code is 1 if it is waited for and fails."""
-    if timeout is not None and not wait:
-        raise BadSetting("--timeout is how long to --wait: give both")
+    timeout_s = wait_of(wait, timeout)
     if unique_key is None and on_conflict != "reject":
         raise BadSetting("--on-conflict says what to do when a --unique-key is taken: give both")
     fields: dict[str, Any] = {
@@ -94,33 +91,9 @@ def submit(
         "concurrencyKey": concurrency_key,
         "callbackUrl": callback_url,
     }
-    timeout_s = seconds_of(timeout, "--timeout")
     callee = gateway(home, url, as_operator=False)
     key = {IDEMPOTENCY_KEY: idempotency_key or new_idempotency_key()}
     with Gateway(callee, takes="submit", patience_s=PATIENCE_S) as found:
         body = {name: value for name, value in fields.items() if value is not None}
         answer = found.ask("POST", "/jobs", body=body, headers=key)
-    job: dict[str, Any] = answer.body
-    if answer.headers.get("idempotency-replayed") == "true":
-        note("submitted before with this idempotency key: this is the same job")
-    elif answer.status == 200:
-        note("the unique key is taken: this is the job that has it")
-    if wait:
-        note(f"job {job['id']}")
-        _waited(job_end(callee, job["id"], timeout_s=timeout_s), output)
-    elif output is Output.JSON:
-        write_json(job)
-    else:
-        # The id alone on standard output, so that it can be captured.
-        typer.echo(job["id"])
-        note(f"{job['status']}; `distriqueue jobs get {job['id']}` shows it")
-
-
-def _waited(job: dict[str, Any], output: Output) -> None:
-    """Print how it ended: of one that completed its result, as JSON."""
-    completed = job["status"] == Status.COMPLETED
-    if completed or output is Output.JSON:
-        write_json(job if output is Output.JSON else job["result"])
-    if not completed:
-        note(error_of(job))
-        raise typer.Exit(Exit.FAILED)
+    finish(callee, answer, wait=wait, timeout_s=timeout_s, output=output)

@@ -71,20 +71,23 @@ class Dispatch:
     priority: Priority
     payload: dict[str, Any]
     execution_timeout_s: float
+    trace: str | None = None
+    """The `traceparent` of the job's submission, if that is traced."""
 
     def encode(self) -> bytes:
         """Return one JSON object in UTF-8, on one line."""
-        return to_json(
-            {
-                "v": DISPATCH_VERSION,
-                "jobId": self.job_id,
-                "attempt": self.attempt,
-                "type": self.type,
-                "priority": self.priority.value,
-                "executionTimeout": self.execution_timeout_s,
-                "payload": self.payload,
-            }
-        )
+        fields: dict[str, Any] = {
+            "v": DISPATCH_VERSION,
+            "jobId": self.job_id,
+            "attempt": self.attempt,
+            "type": self.type,
+            "priority": self.priority.value,
+            "executionTimeout": self.execution_timeout_s,
+            "payload": self.payload,
+        }
+        if self.trace is not None:
+            fields["traceparent"] = self.trace
+        return to_json(fields)
 
     @classmethod
     def decode(cls, body: bytes) -> "Dispatch":
@@ -96,6 +99,7 @@ class Dispatch:
             payload = fields["payload"]
             if not isinstance(payload, dict):
                 raise UnreadableDispatch("the payload is not an object")
+            trace = fields.get("traceparent")
             return cls(
                 job_id=JobId(UUID(fields["jobId"])),
                 attempt=int(fields["attempt"]),
@@ -103,6 +107,7 @@ class Dispatch:
                 priority=Priority(fields["priority"]),
                 payload=payload,
                 execution_timeout_s=float(fields["executionTimeout"]),
+                trace=trace if isinstance(trace, str) else None,
             )
         except UnreadableDispatch:
             raise
@@ -208,7 +213,7 @@ class ReportAnswer(Wire):
 
 
 class Heartbeat(Wire):
-    """A worker's sign of life, once a second: `POST /api/workers/heartbeat` on any orchestrator."""
+    """A worker's sign of life, each second, or every other while idle: `POST /api/workers/heartbeat` of any node."""
 
     worker_id: Name
     worker_type: Name = "python"

@@ -15,6 +15,7 @@ into double quotes, with `\"` and `\\` inside them.
                              >=2030-01-31   since; also > <= < and times such as 2030-01-31T12:00Z
                              2030-01-31     on that day
                              2030-01-01..2030-02-01   from the one until before the other
+    payload.user.id          the text of what is there, a number or a word or a string; of several values, any
 
 Ages have the units s, m, h, d and w; a time without an offset is UTC. `parse` raises WrongFilter, which points at the
 place and, where it can, says what was meant. There is no I/O here and no clock: ages become times in `Filter.query` and

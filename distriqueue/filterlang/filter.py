@@ -29,6 +29,8 @@ class Filter:
     """Created at or after all of these."""
     until: tuple[Moment, ...] = ()
     """Created before all of these."""
+    payload: tuple[tuple[str, str], ...] = ()
+    """Paths and the text of what is there; of several with one path, any."""
     text: str | None = None
 
     def __bool__(self) -> bool:
@@ -60,6 +62,7 @@ class Filter:
             "schedule": self.schedule,
             "createdFrom": None if since is None else rfc3339(since),
             "createdTo": None if until is None else rfc3339(until),
+            "payload": [f"{path}:{value}" for path, value in self.payload],
             "q": self.text,
         }
         return {name: value for name, value in fields.items() if value}
@@ -77,6 +80,10 @@ class Filter:
         words += [f"{field}:{quoted(str(value))}" for field, value in single.items() if value is not None]
         words += [f"{Field.CREATED}:{_spelt(moment, age='<', time='>=')}" for moment in self.since]
         words += [f"{Field.CREATED}:{_spelt(moment, age='>', time='<')}" for moment in self.until]
+        paths = dict.fromkeys(path for path, _ in self.payload)
+        for path in paths:
+            values = ",".join(quoted(value) for each, value in self.payload if each == path)
+            words.append(f"{Field.PAYLOAD}.{path}:{values}")
         return " ".join([*words, *([quoted(self.text)] if self.text else [])])
 
 

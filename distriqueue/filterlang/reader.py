@@ -16,7 +16,11 @@ MAX_CHARS: Final = 4_000
 MAX_VALUES: Final = 50
 MAX_VALUE_CHARS: Final = 200
 """What the API takes of one field, and of one value."""
-_DOCUMENTS: Final = frozenset({"payload", "result", "metadata", "error"})
+MAX_DEPTH: Final = 10
+_DOCUMENTS: Final = frozenset({"result", "metadata", "error"})
+
+_END: Final = {Field.PAYLOAD: "."}
+"""What follows a field's name, where that is no colon."""
 
 
 def parse(text: str) -> Filter:
@@ -38,7 +42,7 @@ def completions(text: str, known: Mapping[Field, Sequence[str]] | None = None) -
     lead = f"{head} " if head else ""
     name, colon, typed = word.partition(":")
     if not colon:
-        return [f"{lead}{field}:" for field in Field if field.startswith(name.lower())]
+        return [f"{lead}{field}{_END.get(field, ':')}" for field in Field if field.startswith(name.lower())]
     if name.lower() not in [*Field]:
         return []
     field = Field(name.lower())
@@ -56,6 +60,7 @@ class _Reader:
         self._single: dict[Field, str] = {}
         self._since: list[Moment] = []
         self._until: list[Moment] = []
+        self._payload: list[tuple[str, str]] = []
         self._words: list[str] = []
 
     def take(self, term: Term) -> None:
@@ -78,6 +83,8 @@ class _Reader:
                     self._set(field, value)
                 case Field.CREATED:
                     self._created(value)
+                case Field.PAYLOAD:
+                    self._document(self._path(term, term.name), value)
 
     def filter(self) -> Filter:
         """Return what was collected."""
@@ -92,6 +99,7 @@ class _Reader:
             schedule=self._single.get(Field.SCHEDULE),
             since=tuple(self._since),
             until=tuple(self._until),
+            payload=tuple(self._payload),
             text=" ".join(self._words) or None,
         )
 
@@ -102,11 +110,12 @@ class _Reader:
 
     def _field(self, term: Term, name: str) -> Field:
         lower, end = name.lower(), term.start + len(name)
-        if lower in [*Field]:
-            return Field(lower)
+        head = lower.partition(".")[0]
+        if lower in [*Field] or head == Field.PAYLOAD:
+            return Field(head)
         message, suggestion = f"there is no field {name!r}", None
-        if lower.partition(".")[0] in _DOCUMENTS:
-            message = f"jobs cannot be filtered by what is in their {lower.partition('.')[0]}"
+        if head in _DOCUMENTS:
+            message = f"jobs cannot be filtered by what is in their {head}"
         elif close := get_close_matches(lower, [*Field], 1):
             suggestion = f"{close[0]}:"
             end += 1
@@ -148,6 +157,20 @@ class _Reader:
             raise self._wrong(str(exc), value, suggestion=exc.suggestion) from None
         self._since += [since] if since else []
         self._until += [until] if until else []
+
+    def _path(self, term: Term, name: str) -> str:
+        """Return where in the payload a term looks; names there have their case."""
+        path = name.partition(".")[2]
+        if not path or not all(path.split(".")) or path.count(".") >= MAX_DEPTH:
+            message = f"`payload` takes a path of 1 to {MAX_DEPTH} names, such as {EXAMPLES[Field.PAYLOAD]}"
+            raise WrongFilter(message, text=self._text, start=term.start, end=term.start + len(name))
+        return path
+
+    def _document(self, path: str, value: Value) -> None:
+        if (path, value.text) not in self._payload:
+            self._payload.append((path, value.text))
+        if len(self._payload) > MAX_VALUES:
+            raise self._wrong(f"`payload` takes at most {MAX_VALUES} values", value)
 
     def _wrong(self, message: str, place: "Term | Value", *, suggestion: str | None = None) -> WrongFilter:
         return WrongFilter(message, text=self._text, start=place.start, end=place.end, suggestion=suggestion)

@@ -20,6 +20,8 @@ class Field(StrEnum):
     BATCH = "batch"
     SCHEDULE = "schedule"
     CREATED = "created"
+    PAYLOAD = "payload"
+    """With a path behind it: `payload.user.id`."""
 
 
 VALUES: Final[Mapping[Field, tuple[str, ...]]] = {
@@ -38,6 +40,7 @@ EXAMPLES: Final[Mapping[Field, str]] = {
     Field.BATCH: "batch:0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10",
     Field.SCHEDULE: "schedule:nightly",
     Field.CREATED: "created:<2h",
+    Field.PAYLOAD: "payload.user.id:7",
 }
 
 

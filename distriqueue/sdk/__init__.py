@@ -1,6 +1,5 @@
 """The client: submit jobs, follow them, get their results. What users need of it is in `distriqueue` itself.
 
-    settings      where the gateway is, and by which key
     errors        what calls raise, beyond the core's tree
     exchange      one call as a plan without I/O: retries, and what an answer means
     transport     the plan driven over HTTP, blocking and not; for whoever knows the REST contract

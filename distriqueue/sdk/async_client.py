@@ -140,7 +140,7 @@ class AsyncClient:
         """
         query = {"size": size, "cursor": cursor, **filter_query(filters)}
         said = read(PageAnswer, await self.transport.call("GET", "/api/jobs", query=query))
-        seen = (Seen(each.id, each.type, each, is_whole=False) for each in said.content)
+        seen = (Seen(each.id, each.type, each, is_whole=not each.omitted) for each in said.content)
         jobs = tuple(AsyncJob(self._session, each) for each in seen)
         return Page(jobs, said.total_elements, said.total_is_estimate, said.next_cursor)
 

@@ -25,7 +25,7 @@ class Seen:
     type: str
     snapshot: JobSnapshot | None = None
     is_whole: bool = True
-    """Not, when a list may have left out a payload or result."""
+    """Not, when a list has left out its payload or result."""
 
 
 class JobHandle:

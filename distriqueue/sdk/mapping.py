@@ -196,14 +196,12 @@ class MapRun:
                 "GET", "/api/jobs", query={"batch": chunk.batch_id, "size": CHUNK}
             )
         jobs = [job for job in read(PageAnswer, answer).content if job.id in job_ids and job.is_finished]
-        # Of a result that is not there, a list does not say whether it is nothing or too large.
-        unsure = [job.id for job in jobs if job.status is Status.COMPLETED and job.result is None]
-        for job in jobs:
-            if job.id not in unsure:
-                self._end(job)
         async with asyncio.TaskGroup() as group:
-            for job_id in unsure:
-                group.create_task(self._guarded(partial(self._read_job, job_id)))
+            for job in jobs:
+                if "result" in job.omitted:
+                    group.create_task(self._guarded(partial(self._read_job, job.id)))
+                else:
+                    self._end(job)
 
     async def _read_job(self, job_id: UUID) -> None:
         async with self._reads:

@@ -31,7 +31,7 @@ class ErrorSnapshot(_Said):
 
 
 class JobSnapshot(_Said):
-    """A job at one moment; in a list, what is larger than some kilobytes of `payload` and `result` is left out: None.
+    """A job at one moment; in a list, a `payload` or `result` of more than some kilobytes is None, and in `omitted`.
 
     Times in seconds (`execution_timeout`), milliseconds (`…_ms`), progress in percent.
     """
@@ -63,6 +63,7 @@ class JobSnapshot(_Said):
     metadata: Mapping[str, Any] | None = None
     result: Any = None
     error: ErrorSnapshot | None = None
+    omitted: tuple[str, ...] = ()
     created_at: datetime
     schedule_at: datetime | None = None
     expires_at: datetime | None = None

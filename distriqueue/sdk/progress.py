@@ -1,6 +1,7 @@
 """A progress bar where somebody can see one: in a terminal on standard error, and in a notebook; else none."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -12,7 +13,7 @@ Tick: TypeAlias = Callable[[], None]
 def progress_bar(what: str, *, total: int | None, wanted: bool) -> Iterator[Tick]:
     """Show how many of `total` (None: nobody knows) are done, and when it will be over; yield what counts one more.
 
-    In a notebook it is a widget if `ipywidgets` is installed, and plain output if not.
+    In a notebook it is a widget, which takes `ipywidgets`; without, a warning says so, once, and nothing is shown.
     """
     if not wanted:
         yield _nothing
@@ -39,9 +40,16 @@ def progress_bar(what: str, *, total: int | None, wanted: bool) -> Iterator[Tick
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    # What is printed meanwhile goes above a bar on the same screen; into a file, a pipe, a notebook it goes as ever.
+    on_screen = not console.is_jupyter and sys.stdout.isatty()
+    with Progress(
+        *columns, console=console, redirect_stdout=on_screen, redirect_stderr=not console.is_jupyter
+    ) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        try:
+            yield lambda: progress.advance(task)
+        finally:
+            progress.refresh()  # in a notebook rich itself does not draw the last step
 
 
 def _nothing() -> None:

@@ -48,7 +48,7 @@ from distriqueue.sdk.exchange import (
     retry_after_s,
     unreachable,
 )
-from distriqueue.sdk.settings import ClientSettings
+from distriqueue.settings import ClientSettings
 
 __all__ = ["IDEMPOTENCY_KEY", "Answer", "AsyncTransport", "Transport", "new_idempotency_key"]
 

@@ -140,6 +140,11 @@ class AccessStore:
         rows = await self._database.fetch(SQL["live"], token.key_id)
         return _caller(rows[0]) if rows and token.fits(rows[0]["secret_hash"]) else None
 
+    async def session_secret(self) -> bytes:
+        """Return the random bytes that browsers' sessions of this installation are signed with."""
+        secret: bytes = (await self._database.fetch(SQL["session_secret"]))[0][0]
+        return secret
+
     async def touch(self, key_ids: Collection[str]) -> None:
         """Note that these keys were used."""
         await self._database.fetch(SQL["touch"], list(key_ids), TOUCH_S)

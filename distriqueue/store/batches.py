@@ -1,8 +1,10 @@
 """Batches as clients read them."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from distriqueue.core.errors import NotFound
@@ -51,15 +53,29 @@ class BatchReader:
         rows = await self._database.fetch(SQL["batch"], batch_id)
         if not rows:
             raise NotFound(f"there is no batch {batch_id}")
-        counts = await self._database.fetch(SQL["counts"], batch_id)
-        over = all(row["unfinished"] == 0 for row in counts)
-        ends = [row["last_end"] for row in counts if row["last_end"] is not None]
-        return Batch(
-            **dict(rows[0]),
-            by_status={row["status"]: row["jobs"] for row in counts},
-            finished_at=max(ends) if ends and over else None,
-        )
+        return (await self._counted(rows))[0]
+
+    async def page(self, *, before: UUID | None = None, limit: int) -> list[Batch]:
+        """Return batches, the newest first; with `before`, those that are older than it."""
+        return await self._counted(await self._database.fetch(SQL["page"], before, limit))
 
     async def jobs(self, batch_id: UUID, *, limit: int) -> list[BatchJob]:
         """Return its jobs, at most `limit`."""
         return [BatchJob(*row) for row in await self._database.fetch(SQL["jobs"], batch_id, limit)]
+
+    async def _counted(self, rows: Sequence[Any]) -> list[Batch]:
+        """Add to batches' rows how far their jobs are, in one statement for all."""
+        counts: dict[UUID, list[Any]] = defaultdict(list)
+        for row in await self._database.fetch(SQL["counts"], [row["id"] for row in rows]) if rows else ():
+            counts[row["batch_id"]].append(row)
+        return [_batch(row, counts[row["id"]]) for row in rows]
+
+
+def _batch(row: Any, counts: Sequence[Any]) -> Batch:
+    over = all(each["unfinished"] == 0 for each in counts)
+    ends = [each["last_end"] for each in counts if each["last_end"] is not None]
+    return Batch(
+        **dict(row),
+        by_status={each["status"]: each["jobs"] for each in counts},
+        finished_at=max(ends) if ends and over else None,
+    )

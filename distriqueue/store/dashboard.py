@@ -1,4 +1,4 @@
-"""What only pages for people ask: elections, a job's relatives, the newest batches, routing rules."""
+"""What only pages for people ask: elections, a job's relatives, the newest batches, routing rules, who is queued."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from distriqueue.store.database import Database
 from distriqueue.store.statements import load
 
 SQL: Final = load("dashboard.sql")
+MAX_COUNT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class DashboardStore:
     async def batches(self, *, before: UUID | None, limit: int) -> list[UUID]:
         """Return the newest batches, the newest first; with `before`, those that are older than it."""
         return [UUID(bytes=row["id"].bytes) for row in await self._database.fetch(SQL["batches"], before, limit)]
+
+    async def queued(self) -> dict[Priority, tuple[int, bool]]:
+        """Return how many jobs of each priority the broker holds, at most MAX_COUNT, and whether that is all."""
+        rows = await self._database.fetch(SQL["queued"], [lane.value for lane in Priority], MAX_COUNT + 1)
+        return {Priority(row["priority"]): (min(row["queued"], MAX_COUNT), row["queued"] <= MAX_COUNT) for row in rows}
 
     async def rules(self) -> list[Rule]:
         """Return the routing rules by type."""

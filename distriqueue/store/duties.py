@@ -117,11 +117,6 @@ class DutyStore:
             rows = await connection.fetch(SQL["take_back"], names, queued_before, _LANES, limit)
         return [dispatch_of(row) for row in sorted(rows, key=lambda row: (row["n"], row["queued_at"]))]
 
-    async def oldest_s(self) -> dict[Priority, float]:
-        """Return for how many seconds the oldest waiting job of each priority has waited; 0: none waits."""
-        rows = await self._database.fetch(SQL["oldest"], _LANES)
-        return {Priority(row["priority"]): max(row["waits_s"] or 0.0, 0.0) for row in rows}
-
     async def next_due_s(self) -> float | None:
         """Return in how many seconds the next job is due (≤ 0: now), None when none waits for a time."""
         rows = await self._database.fetch(SQL["next_due"])

@@ -8,12 +8,25 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Text, cast, or_, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from distriqueue.core.job import Priority
 from distriqueue.core.states import Status
 
 Subject = Literal[
-    "ids", "id_range", "fingerprint", "batch", "schedule", "worker", "tags", "status", "type", "priority", "text", "end"
+    "ids",
+    "id_range",
+    "fingerprint",
+    "batch",
+    "schedule",
+    "worker",
+    "tags",
+    "status",
+    "type",
+    "priority",
+    "payload",
+    "text",
+    "end",
 ]
 """What a condition is about."""
 
@@ -34,6 +47,8 @@ class JobFilter:
     schedule: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    payload: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    """Names that lead into the payload, and the texts of which one is there."""
     text: str | None = None
     ids: tuple[UUID, ...] = ()
     fingerprint: str | None = None
@@ -90,6 +105,8 @@ def conditions(where: JobFilter, source: FromClause) -> list[tuple[Subject, Colu
         found.append(("id_range", c.id.between(*where.id_range)))
     if where.tags:
         found.append(("tags", c.tags.contains(list(where.tags))))
+    for path, values in where.payload:
+        found.append(("payload", c.payload.op("#>>")(cast(list(path), ARRAY(Text))).in_(list(values))))
     if where.finished_from is not None:
         found.append(("end", c.finished_at >= where.finished_from))
     if where.finished_to is not None:

@@ -66,6 +66,8 @@ class Job:
     payload: str | None
     result: str | None
     error: str | None
+    omitted: Sequence[str] = ()
+    """Which of `payload` and `result` a page has left out for their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,10 @@ _PARENTS: Final = (
     "CASE WHEN jobs.has_parents THEN ARRAY (SELECT d.parent_id FROM dependencies d"
     " WHERE d.child_id = jobs.id ORDER BY d.place) ELSE '{}' END"
 )
+_OMITTED: Final = (
+    f"array_remove(ARRAY[CASE WHEN pg_column_size(jobs.payload) > {INLINE_BYTES} THEN 'payload' END,"
+    f" CASE WHEN pg_column_size(jobs.result) > {INLINE_BYTES} THEN 'result' END], NULL)"
+)
 
 
 def _listed() -> list[ColumnElement[Any]]:
@@ -200,6 +206,9 @@ def _listed() -> list[ColumnElement[Any]]:
     for name in (field.name for field in fields(Job)):
         if name == "depends_on":
             columns.append(literal_column(_PARENTS).label(name))
+            continue
+        if name == "omitted":
+            columns.append(literal_column(_OMITTED).label(name))
             continue
         source = jobs.c[name]
         if name in ("payload", "result"):

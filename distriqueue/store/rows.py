@@ -17,4 +17,5 @@ def dispatch_of(row: Any) -> Dispatch:
         priority=Priority(row["priority"]),
         payload=from_json(row["payload"]),
         execution_timeout_s=row["execution_timeout_s"],
+        trace=row.get("trace"),
     )

@@ -11,7 +11,9 @@ from itertools import chain, islice
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from distriqueue.core.errors import Conflict, InvalidRequest, NotFound
+from pydantic_core import from_json, to_json
+
+from distriqueue.core.errors import Conflict, DistriQueueError, InvalidRequest, NotFound
 from distriqueue.core.job import (
     DEFAULT_EXECUTION_TIMEOUT_S,
     DEFAULT_MAX_RETRIES,
@@ -20,7 +22,9 @@ from distriqueue.core.job import (
 )
 from distriqueue.core.messages import Dispatch
 from distriqueue.cron import Cron, due
+from distriqueue.store import idempotency
 from distriqueue.store.database import Database
+from distriqueue.store.idempotency import IdempotencyKey
 from distriqueue.store.rows import dispatch_of
 from distriqueue.store.statements import load
 
@@ -77,6 +81,16 @@ class Schedule:
         if self.plan.paused or self.next_fire is None:
             return []
         return list(islice(chain([self.next_fire], self.plan.times().after(self.next_fire)), count))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job that a schedule has made because somebody asked for it."""
+
+    job_id: UUID
+    ready: Sequence[Dispatch]
+    """What is to be dispatched now: nothing for a request that came before."""
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,30 @@ class ScheduleStore:
         """Forget a schedule; the jobs that it made stay. NotFound."""
         if not await self._database.fetch(SQL["delete"], name):
             raise _unknown(name)
+
+    async def run(self, name: str, *, idempotency_key: IdempotencyKey | None = None) -> Run:
+        """Make one job now, as a fire would, and none in place of one: paused or not, its next fires stay as they are.
+
+        With a key, once: the same request gets the same job. Raises NotFound; Conflict when it is not to overlap and
+        one of its jobs is not over; IdempotencyKeyReused, IdempotencyKeyInFlight.
+        """
+        async with self._database.transaction() as connection:
+            if idempotency_key is not None:
+                first = (await idempotency.first_answers(connection, {0: idempotency_key})).get(0)
+                if isinstance(first, DistriQueueError):
+                    raise first
+                if isinstance(first, str):
+                    return Run(UUID(from_json(first)["jobId"]), (), replayed=True)
+            row = await connection.fetchrow(SQL["lock"], name)
+            if row is None:
+                raise _unknown(name)
+            if row["overlap"] == "skip" and (open_ := await connection.fetchval(SQL["busy"], name)) is not None:
+                raise Conflict(f"the schedule {name!r} is not to overlap, and its job {open_} is not over")
+            made = dispatch_of(await connection.fetchrow(SQL["run"], new_job_id(), name))
+            if idempotency_key is not None:
+                answer = to_json({"jobId": made.job_id}).decode()
+                await idempotency.keep(connection, [(idempotency_key, answer)])
+        return Run(made.job_id, (made,))
 
     async def next_due_s(self) -> float | None:
         """Return in how many seconds the next fire is due (≤ 0: now), None when none is to come."""

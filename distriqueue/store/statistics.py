@@ -5,7 +5,7 @@ its cursor in the transaction that adds the sums. A reader adds the events after
 so an answer is exact at once, wherever the roll-up stands, and a crash of it counts nothing twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -33,11 +33,31 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps of one kind that jobs took, and their times by bucket: number n begins at bound n - 1."""
+
+    status: str
+    was: str | None
+    """The status before; None for a new job."""
+    priority: str
+    is_webhook: bool
+    took_bucket: int | None
+    """Into running: of how long the job was ready before; out of it: of how long the attempt ran. None: neither."""
+    total_bucket: int | None
+    """Of the time from the job's creation, when it has ended and nobody cancelled it."""
+    jobs: int
+    took_s: float
+    """Sums."""
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rolled:
-    """What one roll-up did: how many numbers it passed, and where the cursor is."""
+    """What one roll-up did: how many numbers it passed, where the cursor is, and what it passed."""
 
     numbers: int
     until: int
+    steps: Sequence[Steps] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,10 @@ class StatisticsStore:
         row = (await self._database.fetch(SQL["waiting"]))[0]
         return None if row["behind"] > MAX_TAIL else int(row["waiting"])
 
+    async def stored(self) -> dict[str, int]:
+        """Return how many jobs are stored in each status, by the sums; one without any may be missing."""
+        return {row["status"]: int(row["jobs"]) for row in await self._database.fetch(SQL["stored"])}
+
     async def ceiling(self) -> Ceiling | None:
         """Return how far the log reaches now; None when it is summed up so far."""
         newest = (await self._database.fetch(SQL["ceiling"]))[0]
@@ -110,8 +134,11 @@ class StatisticsStore:
         xmin: int = (await self._database.fetch(SQL["xmin"]))[0][0]
         return xmin >= ceiling.xid
 
-    async def roll_up(self, until: int, *, limit: int, epoch: int) -> Rolled:
-        """Sum up the next events, of at most `limit` numbers, up to a settled one."""
+    async def roll_up(self, until: int, *, limit: int, epoch: int, bounds_s: Sequence[float] = ()) -> Rolled:
+        """Sum up the next events, of at most `limit` numbers, up to a settled one.
+
+        With bounds of buckets, in seconds and ascending, tell also which steps those were.
+        """
         async with self._database.transaction(epoch=epoch) as connection:
             after: int = await connection.fetchval(SQL["cursor"])
             last = min(until, after + limit)
@@ -119,8 +146,9 @@ class StatisticsStore:
                 return Rolled(0, after)
             for name in ("roll_totals", "roll_counts", "roll_workers"):
                 await connection.execute(SQL[name], after, last)
+            steps = await connection.fetch(SQL["steps"], after, last, bounds_s) if bounds_s else ()
             await connection.execute(SQL["move_cursor"], last)
-        return Rolled(last - after, last)
+        return Rolled(last - after, last, [Steps(*row) for row in steps])
 
     async def forget_hours(self, *, counts_s: float, workers_s: float, epoch: int) -> int:
         """Drop the sums of hours older than that; those over all time stay."""

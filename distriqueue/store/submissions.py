@@ -49,6 +49,10 @@ class Submission:
             and all(job.extras is NO_EXTRAS for job in self.jobs)
         )
 
+    def traced(self, trace: str) -> "Submission":
+        """Return it as one whose jobs belong to the trace."""
+        return replace(self, jobs=tuple(replace(job, extras=replace(job.extras, trace=trace)) for job in self.jobs))
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

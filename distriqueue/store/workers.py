@@ -55,6 +55,15 @@ class Recorded:
     """Lanes that no worker is to take from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Workers in one state: how many, with how many slots, and how many jobs they have to do with."""
+
+    workers: int
+    slots: int
+    load: int
+
+
 class WorkerStore:
     """The table of workers."""
 
@@ -96,8 +105,12 @@ class WorkerStore:
 
     async def count(self) -> dict[WorkerState, int]:
         """Return how many workers are in each state."""
-        found = {row["state"]: row["workers"] for row in await self._database.fetch(SQL["count"])}
-        return {state: found.get(state.value, 0) for state in WorkerState}
+        return {state: crowd.workers for state, crowd in (await self.crowds()).items()}
+
+    async def crowds(self) -> dict[WorkerState, Crowd]:
+        """Return the workers in each state, added up."""
+        found = {row["state"]: Crowd(*map(int, row[1:])) for row in await self._database.fetch(SQL["count"])}
+        return {state: found.get(state.value, Crowd(0, 0, 0)) for state in WorkerState}
 
     async def prune(self, *, older_than_s: float, limit: int, epoch: int) -> int:
         """Forget workers that ended long ago; Fenced, StoreUnavailable."""

@@ -1,13 +1,15 @@
-"""`GET /batches/{id}`: how far jobs are that came together."""
+"""`GET /batches` and `GET /batches/{id}`: how far jobs are that came together."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from distriqueue.core.states import Status
+from distriqueue.core.states import TERMINAL, Status
+from distriqueue.store.batches import Batch
 from gateway.api import views
 from gateway.api.jobs import PartsOf
 from gateway.api.problems import Problem
@@ -38,7 +40,7 @@ class BatchLinks(views.View):
     stream: str
 
 
-class BatchView(views.View):
+class BatchSummary(views.View):
     """A batch; jobs that retention has deleted are not counted by status any more.
 
     Not of it are jobs of other requests that were returned by their `uniqueKey`.
@@ -58,8 +60,43 @@ class BatchView(views.View):
     callback_url: str | None
     created_at: datetime
     finished_at: datetime | None
-    jobs: list[BatchJobView]
     links: BatchLinks
+
+
+class BatchView(BatchSummary):
+    """A batch with its jobs."""
+
+    jobs: list[BatchJobView]
+
+
+class BatchPage(views.View):
+    """Batches, the newest first."""
+
+    content: list[BatchSummary]
+    size: int
+    next_cursor: UUID | None
+
+
+class BatchListQuery(BaseModel):
+    """The page of `GET /batches`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(default=20, ge=1, le=100)
+    cursor: UUID | None = Field(default=None, description="`nextCursor` of the page before.")
+
+
+@router.get("", summary="List batches", response_model=BatchPage)
+async def list_batches(query: Annotated[BatchListQuery, Query()], parts: PartsOf) -> Response:
+    """Return the batches with their counts by status, the newest first; read one for its jobs."""
+    found = await parts.batches.page(before=query.cursor, limit=query.size + 1)
+    shown = found[: query.size]
+    answer = {
+        "content": [_summary(batch) for batch in shown],
+        "size": query.size,
+        "nextCursor": shown[-1].id if len(found) > query.size else None,
+    }
+    return Response(views.dumps(answer), media_type=JSON)
 
 
 @router.get(
@@ -72,9 +109,13 @@ async def get_batch(batch_id: BatchIdOf, parts: PartsOf) -> Response:
     """Return the counts by status, the jobs, and whether all have ended."""
     batch = await parts.batches.get(batch_id)
     jobs = await parts.batches.jobs(batch_id, limit=MAX_JOBS)
-    ended = sum(batch.by_status.get(status, 0) for status in ("completed", "failed", "timeout", "cancelled"))
-    left = sum(batch.by_status.values()) - ended
-    answer: dict[str, Any] = {
+    shown = [{"id": job.id, "type": job.type, "status": job.status, "progress": job.progress} for job in jobs]
+    return Response(views.dumps(_summary(batch) | {"jobs": shown}), media_type=JSON)
+
+
+def _summary(batch: Batch) -> dict[str, Any]:
+    left = sum(jobs for status, jobs in batch.by_status.items() if status not in TERMINAL)
+    return {
         "id": batch.id,
         "name": batch.name,
         "totalJobs": batch.jobs,
@@ -88,11 +129,9 @@ async def get_batch(batch_id: BatchIdOf, parts: PartsOf) -> Response:
         "callbackUrl": batch.callback_url,
         "createdAt": batch.created_at,
         "finishedAt": batch.finished_at,
-        "jobs": [{"id": job.id, "type": job.type, "status": job.status, "progress": job.progress} for job in jobs],
         "links": {
             "self": f"/api/batches/{batch.id}",
             "jobs": f"/api/jobs?batch={batch.id}",
             "stream": f"/api/jobs/stream?batch={batch.id}",
         },
     }
-    return Response(views.dumps(answer), media_type=JSON)

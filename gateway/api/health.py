@@ -4,7 +4,6 @@ import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from distriqueue.core.errors import Unavailable
 from gateway.api import views
 from gateway.api.jobs import PartsOf
 from gateway.api.submit import JSON
+from gateway.metrics import CONTENT_TYPE
 from gateway.parts import Parts
 
 PROBE_S: Final = 2.0
@@ -54,9 +54,9 @@ async def info() -> Response:
 
 @actuator.get("/prometheus", summary="Metrics", response_class=Response)
 @root.get("/metrics", summary="Metrics", response_class=Response)
-async def metrics() -> Response:
+async def metrics(parts: PartsOf) -> Response:
     """Return this process's metrics in Prometheus's text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(parts.metrics.expose(), media_type=CONTENT_TYPE)
 
 
 async def _probe(parts: Parts) -> dict[str, str]:

@@ -5,13 +5,24 @@ import json
 from typing import Any, Final
 
 from starlette.requests import Request
+from starlette.responses import Response
 
+from distriqueue.core.errors import IdempotencyKeyInFlight
 from distriqueue.store.idempotency import IdempotencyKey
 from gateway.api.openapi import body_of
-from gateway.api.problems import invalid
+from gateway.api.problems import invalid, problem
 
 HEADER: Final = "Idempotency-Key"
 MAX_CHARS: Final = 255
+REPLAYED: Final[dict[bool, dict[str, str]]] = {True: {"Idempotency-Replayed": "true"}, False: {}}
+"""The headers of an answer, by whether it was given before."""
+PARAMETER: Final[dict[str, Any]] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Sent again with the same key, the same request gets the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARS, "pattern": "^[ -~]+$"},
+}
 
 
 def idempotency_key(request: Request, body: object) -> IdempotencyKey | None:
@@ -29,14 +40,14 @@ def idempotency_key(request: Request, body: object) -> IdempotencyKey | None:
 
 def submission_of(model: str, *, or_array_of: str | None = None) -> dict[str, Any]:
     """Return the documentation of a body that may be sent with a key."""
-    header = {
-        "name": HEADER,
-        "in": "header",
-        "required": False,
-        "description": "Sent again with the same key, the same request gets the first answer again.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARS, "pattern": "^[ -~]+$"},
-    }
-    return body_of(model, or_array_of=or_array_of, at_least=1) | {"parameters": [header]}
+    return body_of(model, or_array_of=or_array_of, at_least=1) | {"parameters": [PARAMETER]}
+
+
+def come_again(request: Request, error: IdempotencyKeyInFlight) -> Response:
+    """Answer that it is in flight; other conflicts stay what they are, this one is over in a moment."""
+    answer = problem(request, error)
+    answer.headers["Retry-After"] = "1"
+    return answer
 
 
 def _caller(request: Request) -> str:

@@ -1,6 +1,8 @@
 """Hot routes: documented by FastAPI, served ahead of it, for its layers would cost more than the work itself."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, FastAPI
@@ -12,8 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 from distriqueue.core.errors import MalformedJson, PayloadTooLarge, UnsupportedMedia
 from gateway.api import problems
+from gateway.metrics import Timed
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def _untold(_status: int, _took_s: float) -> None:
+    """Nobody wants to know of requests."""
+
+
+def _itself(endpoint: Endpoint, _method: str, _path: str) -> Endpoint:
+    return endpoint
 
 
 class LeanRoute(APIRoute):
@@ -28,28 +39,41 @@ class LeanRoute(APIRoute):
 class LeanFirst:
     """ASGI: serves the lean routes whose path has no parameters by itself, and leaves the rest to the app."""
 
-    def __init__(self, app: FastAPI, routers: Iterable[APIRouter], *, prefix: str) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        routers: Iterable[APIRouter],
+        *,
+        prefix: str,
+        timed: Mapping[tuple[str, str], Timed] = MappingProxyType({}),
+        around: Callable[[Endpoint, str, str], Endpoint] = _itself,
+    ) -> None:
+        """`timed`: by method and path, who is told of requests; `around`: what is done around their endpoints."""
         self._app = app
-        self._endpoints: dict[tuple[str, str], Endpoint] = {
-            (method, prefix + route.path): route.endpoint
+        self._endpoints: dict[tuple[str, str], tuple[Endpoint, Timed]] = {
+            (method, path): (around(route.endpoint, method, path), timed.get((method, path), _untold))
             for router in routers
             for route in router.routes
             if isinstance(route, LeanRoute) and not route.param_convertors
             for method in route.methods or ()
+            for path in (prefix + route.path,)
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None:
+        served = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if served is None:
             await self._app(scope, receive, send)
             return
         scope["app"] = self._app
+        endpoint, told = served
         request = Request(scope, receive)
+        began_at = time.monotonic()
         try:
             response = await endpoint(request)
         except Exception as exc:  # noqa: BLE001 -- whatever it is becomes an answer, and an unexpected one is logged
             response = await problems.answer(request, exc)
+        told(response.status_code, time.monotonic() - began_at)
         await response(scope, receive, send)
 
 

@@ -1,6 +1,7 @@
 """What clients may ask of lists, streams and actions on many: query parameters, strict like bodies."""
 
 import base64
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
@@ -43,6 +44,10 @@ Cursor = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$")]
 Texts = Annotated[list[Text], Field(max_length=MAX_VALUES), BeforeValidator(_split)]
 
 
+InPayload = Annotated[str, Field(max_length=1_000, pattern=r"^[^.:\x00]+(\.[^.:\x00]+){0,9}:[^\x00]*$")]
+"""`user.id:7`: names that lead into the payload, and the text of what is there."""
+
+
 class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
 
@@ -63,6 +68,11 @@ class JobConditions(_Query):
     schedule: Text | None = Field(default=None, description="Made by this cron schedule.")
     created_from: Time | None = Field(default=None, description="Created at or after.")
     created_to: Time | None = Field(default=None, description="Created before.")
+    payload: Annotated[list[InPayload], Field(max_length=MAX_VALUES)] = Field(
+        default=[],
+        description="`user.id:7`: the text of what is in the payload there; of several with one path, any. Looked for"
+        " as `q` is.",
+    )
     q: Text | None = Field(
         default=None,
         description="The start of an id (8 hex digits at least), or text in the type or error. Text is looked for in"
@@ -81,8 +91,17 @@ class JobConditions(_Query):
             schedule=self.schedule,
             created_from=self.created_from,
             created_to=self.created_to,
+            payload=_in_payload(self.payload),
             text=self.q or None,
         )
+
+
+def _in_payload(terms: Sequence[str]) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for term in terms:
+        path, _, value = term.partition(":")
+        found.setdefault(tuple(path.split(".")), []).append(value)
+    return tuple((path, tuple(values)) for path, values in found.items())
 
 
 class JobSelection(JobConditions):
@@ -97,6 +116,9 @@ class JobSelection(JobConditions):
     type: Annotated[list[Text], Field(min_length=1, max_length=50)] = Field(default=[], description="One or several.")
     tag: Annotated[list[Text], Field(min_length=1, max_length=50)] = Field(
         default=[], description="Jobs that have all of these."
+    )
+    payload: Annotated[list[InPayload], Field(min_length=1, max_length=50)] = Field(
+        default=[], description="`user.id:7`: the text of what is in the payload there; of several with one path, any."
     )
 
 

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from distriqueue.core.errors import IdempotencyKeyInFlight
 from distriqueue.core.job import Priority
 from distriqueue.store.schedules import Schedule
 from gateway.api import views
 from gateway.api.access import audit
+from gateway.api.idempotency import PARAMETER, REPLAYED, come_again, idempotency_key
 from gateway.api.jobs import PartsOf
 from gateway.api.lean import read_json
 from gateway.api.openapi import body_of
@@ -39,6 +41,7 @@ class ScheduleLinks(views.View):
 
     self: str
     jobs: str
+    run: str
 
 
 class ScheduleView(views.View):
@@ -151,6 +154,38 @@ async def delete_schedule(name: NameOf, parts: PartsOf, request: Request) -> Res
     return Response(status_code=204)
 
 
+@router.post(
+    "/{name}/run",
+    status_code=202,
+    summary="Run a schedule now",
+    response_model=views.JobView,
+    responses=NOT_FOUND
+    | {
+        409: {"model": Problem, "description": "It is not to overlap, and a job of it is not over; or in flight"},
+        422: {"model": Problem, "description": "The idempotency key was used for another request"},
+        429: REFUSALS[429],
+    },
+    openapi_extra={"parameters": [PARAMETER]},
+)
+async def run_schedule(name: NameOf, parts: PartsOf, request: Request) -> Response:
+    """Make one job now, as a fire would; paused or not, the fires themselves stay as they are.
+
+    Sent again with the same `Idempotency-Key`, the answer is the same job, as it is by then.
+    """
+    parts.backlog.check()
+    key = idempotency_key(request, None)
+    await audit(request, "schedule.run", name)
+    try:
+        run = await parts.schedules.run(name, idempotency_key=key)
+    except IdempotencyKeyInFlight as exc:
+        return come_again(request, exc)
+    parts.hub.committed()
+    parts.publisher.offer(run.ready)
+    job = await parts.reader.get(run.job_id)
+    headers = {"Location": f"/api/jobs/{job.id}"} | REPLAYED[run.replayed]
+    return _json(views.job_view(job), status=202, headers=headers)
+
+
 def _views(schedules: Sequence[Schedule], fires: int) -> list[dict[str, Any]]:
     return [_view(schedule, fires) for schedule in schedules]
 
@@ -179,7 +214,11 @@ def _view(schedule: Schedule, fires: int = SHOWN_FIRES) -> dict[str, Any]:
         "error": schedule.error,
         "createdAt": schedule.created_at,
         "updatedAt": schedule.updated_at,
-        "links": {"self": _home(plan.name), "jobs": f"/api/jobs?schedule={quote(plan.name, safe='')}"},
+        "links": {
+            "self": _home(plan.name),
+            "jobs": f"/api/jobs?schedule={quote(plan.name, safe='')}",
+            "run": f"{_home(plan.name)}/run",
+        },
     }
 
 

@@ -11,14 +11,13 @@ from distriqueue.core.errors import IdempotencyKeyInFlight
 from distriqueue.store.submissions import Submission
 from gateway.api import views
 from gateway.api.batch import read_batch
-from gateway.api.idempotency import idempotency_key, submission_of
+from gateway.api.idempotency import REPLAYED, come_again, idempotency_key, submission_of
 from gateway.api.lean import LeanRoute, read_json
-from gateway.api.problems import Problem, problem
+from gateway.api.problems import Problem
 from gateway.api.submission import read_submission
 from gateway.parts import parts_of
 
 JSON: Final = "application/json"
-REPLAYED: Final[dict[bool, dict[str, str]]] = {True: {"Idempotency-Replayed": "true"}, False: {}}
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": Problem, "description": "Not JSON"},
     409: {
@@ -53,7 +52,7 @@ async def submit_job(request: Request) -> Response:
     try:
         accepted = await parts.intake.submit(submission)
     except IdempotencyKeyInFlight as exc:
-        return _come_again(request, exc)
+        return come_again(request, exc)
     stored = accepted.jobs[0]
     view = views.new_job(job, stored) if stored.is_new else views.job_view(await parts.reader.get(stored.id))
     headers = {"Location": f"/api/jobs/{stored.id}"} | REPLAYED[accepted.replayed]
@@ -80,7 +79,7 @@ async def submit_batch(request: Request) -> Response:
         try:
             accepted = await parts.intake.submit(submission)
         except IdempotencyKeyInFlight as exc:
-            return _come_again(request, exc)
+            return come_again(request, exc)
     stored = iter(accepted.jobs if accepted else ())
     answer = {
         "batchId": accepted.batch_id if accepted else None,
@@ -96,10 +95,3 @@ async def submit_batch(request: Request) -> Response:
     return Response(
         views.dumps(answer), 202, location | REPLAYED[accepted is not None and accepted.replayed], media_type=JSON
     )
-
-
-def _come_again(request: Request, error: IdempotencyKeyInFlight) -> Response:
-    """Other conflicts stay what they are; this one is over in a moment."""
-    answer = problem(request, error)
-    answer.headers["Retry-After"] = "1"
-    return answer

@@ -1,7 +1,9 @@
 """How jobs look on the wire: documented by models, written by orjson from the store's rows."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -29,9 +31,17 @@ class Links(View):
     self: str
     events: str
     attempts: str
+    logs: str
+    explain: str
+    webhooks: str
     cancel: str
     retry: str
     stream: str
+    parents: list[str]
+    """The jobs of `dependsOn`."""
+    batch: str | None
+    schedule: str | None
+    """It may be gone by now."""
 
 
 class ErrorView(View):
@@ -82,6 +92,8 @@ class JobView(View):
     metadata: dict[str, Any] | None
     result: Any | None
     error: ErrorView | None
+    omitted: list[Literal["payload", "result"]]
+    """What a list has left out for its size, so that it is null here; read the job itself for it."""
     created_at: datetime
     schedule_at: datetime | None
     expires_at: datetime | None
@@ -191,6 +203,7 @@ def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
         "metadata": raw(job.metadata_json),
         "result": None,
         "error": None,
+        "omitted": (),
         "createdAt": stored.created_at,
         "scheduleAt": job.due_at,
         "expiresAt": expires_at(job, stored),
@@ -200,7 +213,7 @@ def new_job(job: NewJob, stored: Stored) -> dict[str, Any]:
         "queueTimeMs": None,
         "executionTimeMs": None,
         "totalDurationMs": None,
-        "links": _links(stored.id),
+        "links": _links(stored.id, extras.parents, job.batch_id),
     }
 
 
@@ -244,6 +257,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "metadata": raw(job.metadata),
         "result": raw(job.result),
         "error": raw(job.error),
+        "omitted": job.omitted,
         "createdAt": job.created_at,
         "scheduleAt": job.due_at,
         "expiresAt": job.expires_at,
@@ -253,7 +267,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "queueTimeMs": _ms(job.ready_at, job.started_at),
         "executionTimeMs": _ms(job.started_at, job.finished_at),
         "totalDurationMs": _ms(job.created_at, job.finished_at),
-        "links": _links(job.id),
+        "links": _links(job.id, job.depends_on, job.batch_id, job.schedule_name),
     }
 
 
@@ -297,13 +311,19 @@ def _ms(start: datetime | None, end: datetime | None) -> float | None:
     return round((end - start).total_seconds() * 1000, 3)
 
 
-def _links(job_id: UUID) -> dict[str, str]:
+def _links(job_id: UUID, parents: Sequence[UUID], batch_id: UUID | None, schedule: str | None = None) -> dict[str, Any]:
     home = f"/api/jobs/{job_id}"
     return {
         "self": home,
         "events": f"{home}/events",
         "attempts": f"{home}/attempts",
+        "logs": f"{home}/logs",
+        "explain": f"{home}/explain",
+        "webhooks": f"{home}/webhooks",
         "cancel": f"{home}/cancel",
         "retry": f"{home}/retry",
         "stream": f"/api/jobs/stream?jobId={job_id}",
+        "parents": [f"/api/jobs/{parent}" for parent in parents],
+        "batch": None if batch_id is None else f"/api/batches/{batch_id}",
+        "schedule": None if schedule is None else f"/api/schedules/{quote(schedule, safe='')}",
     }

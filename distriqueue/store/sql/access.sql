@@ -29,6 +29,9 @@ SELECT *, coalesce(expires_at <= now(), false) AS expired
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1
 RETURNING *, coalesce(expires_at <= now(), false) AS expired
 
+-- name: session_secret
+SELECT session_secret FROM installation
+
 -- name: touch
 -- Every process writes what it saw: whoever comes second finds it done, and nobody waits for anybody.
 UPDATE api_keys k SET last_used_at = now()

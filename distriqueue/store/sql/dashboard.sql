@@ -23,3 +23,10 @@ SELECT id FROM batches WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT 
 
 -- name: rules
 SELECT type, lane, created_at FROM routing_rules ORDER BY type
+
+-- name: queued
+-- By `jobs_queued`, $2 entries at most.
+SELECT lane.priority,
+       (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE status = 'queued' AND priority = lane.priority LIMIT $2) AS held)
+           AS queued
+  FROM unnest($1::text[]) AS lane (priority)

@@ -33,7 +33,7 @@ WITH routing AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT * FROM seen WHERE is_open OR goes_on ORDER BY n, ready_at, id LIMIT $5::bigint
 )
-SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.ready_at, taken.is_open, taken.goes_on
+SELECT j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.trace, j.ready_at, taken.is_open, taken.goes_on
   FROM taken JOIN jobs j ON j.id = taken.id
  ORDER BY taken.n, taken.ready_at, taken.id
 
@@ -72,15 +72,7 @@ WITH routing AS MATERIALIZED (
 UPDATE jobs j SET status = 'pending', queued_at = NULL
   FROM lost
  WHERE j.id = lost.id
-RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, lost.n, lost.queued_at
-
--- name: oldest
--- For how long the oldest job of each priority has waited, for the broker or in it.
-SELECT lane.priority, CAST(extract(epoch FROM now() - least(
-       (SELECT ready_at FROM jobs WHERE status = 'pending' AND priority = lane.priority ORDER BY ready_at LIMIT 1),
-       (SELECT queued_at FROM jobs WHERE status = 'queued' AND priority = lane.priority ORDER BY queued_at LIMIT 1))) AS float8)
-       AS waits_s
-  FROM unnest($1::text[]) AS lane (priority)
+RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.trace, lost.n, lost.queued_at
 
 -- name: next_due
 SELECT CAST(extract(epoch FROM min(due_at) - now()) AS float8) AS in_s
@@ -101,7 +93,7 @@ UPDATE jobs j
        worker_id = NULL, progress = NULL, progress_message = NULL, queued_at = NULL, started_at = NULL
   FROM due
  WHERE j.id = due.id
-RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.concurrency_key
+RETURNING j.id, j.attempt, j.type, j.priority, j.payload, j.execution_timeout_s, j.trace, j.concurrency_key
 
 -- name: expire
 WITH late AS (

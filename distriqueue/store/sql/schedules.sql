@@ -66,3 +66,15 @@ UPDATE schedules s
   FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::int[], $6::int[], $7::int[], $8::text[])
        AS r(name, next_fire, last_fire, last_job_id, fired, missed, overlapped, error)
  WHERE s.name = r.name
+
+-- name: busy
+SELECT id FROM jobs WHERE schedule_name = $1 AND finished_at IS NULL LIMIT 1
+
+-- name: run
+-- The caller holds the schedule's row. A fire is of a whole second: what is run by hand never takes the place of one.
+INSERT INTO jobs (id, type, priority, status, max_retries, execution_timeout_s, tags, payload, schedule_name, schedule_fire_at)
+SELECT $1, s.type, s.priority, 'pending', s.max_retries, s.execution_timeout_s, s.tags, s.payload, s.name,
+       greatest(clock_timestamp(), date_trunc('second', clock_timestamp()) + interval '1 microsecond')
+  FROM schedules s
+ WHERE s.name = $2
+RETURNING id, attempt, type, priority, payload, execution_timeout_s

@@ -8,6 +8,9 @@ SELECT (SELECT seq FROM event_rollup) AS rolled, coalesce((SELECT max(seq) FROM 
 SELECT (SELECT coalesce(sum(jobs), 0) FROM job_totals WHERE hour = '-infinity' AND status IN ('pending', 'queued')) AS waiting,
        coalesce((SELECT max(seq) FROM events), 0) - (SELECT seq FROM event_rollup) AS behind
 
+-- name: stored
+SELECT status, jobs FROM job_totals WHERE hour = '-infinity'
+
 -- name: next_xid
 SELECT pg_current_xact_id()::text::bigint
 
@@ -75,6 +78,20 @@ SELECT date_bin('1 hour', at, 'epoch'), worker_id,
     ON CONFLICT (hour, worker_id) DO UPDATE
    SET started = c.started + excluded.started, completed = c.completed + excluded.completed,
        failed = c.failed + excluded.failed, queue_ms = c.queue_ms + excluded.queue_ms, run_ms = c.run_ms + excluded.run_ms
+
+-- name: steps
+-- What roll_counts adds up, by kinds, for metrics: times by the buckets between $3, in seconds.
+SELECT status, was, priority, is_webhook, width_bucket(took_s, $3::float8[]) AS took_bucket,
+       width_bucket(total_s, $3::float8[]) AS total_bucket, count(*) AS jobs,
+       coalesce(sum(took_s), 0) AS took_s, coalesce(sum(total_s), 0) AS total_s
+  FROM (SELECT status, was, priority, type = 'distriqueue.webhook' AS is_webhook,
+               CASE WHEN took_ms IS NOT NULL THEN greatest(took_ms::float8, 0) / 1000 END AS took_s,
+               CASE WHEN status IN ('completed', 'failed', 'timeout')
+                    THEN greatest(extract(epoch FROM at - created_at)::float8, 0) END AS total_s
+          FROM events
+         WHERE seq > $1 AND seq <= $2 AND status IS DISTINCT FROM was
+           AND (was IS NULL OR status NOT IN ('pending', 'queued'))) AS step
+ GROUP BY 1, 2, 3, 4, 5, 6
 
 -- name: move_cursor
 UPDATE event_rollup SET seq = $1

@@ -37,7 +37,7 @@ SELECT w.id, w.type, w.state, w.capacity, w.load, w.types, w.version, w.drain_re
 UPDATE workers SET drain_requested = true WHERE id = $1 AND state <> 'STOPPED' RETURNING id
 
 -- name: count
-SELECT state, count(*) AS workers FROM workers GROUP BY state
+SELECT state, count(*) AS workers, sum(capacity) AS slots, sum(load) AS load FROM workers GROUP BY state
 
 -- name: prune
 DELETE FROM workers

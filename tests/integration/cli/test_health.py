@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from distriqueue.cli import checks
+from distriqueue.cli import checks, probes
 from distriqueue.cli.checks import Finding, Level
 from distriqueue.cli.exits import Exit
 from distriqueue.core.access import Scope, Token
@@ -105,7 +105,7 @@ class TestDoctor:
                 f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$;"
                 " SET search_path = shifted, pg_catalog, public"
             )
-            found = await checks._clock(connection)
+            found = await probes._clock(connection)
         finally:
             await connection.close()
         assert found.level is level

@@ -84,7 +84,7 @@ async def test_a_long_timeline_is_shown_whole(distriqueue: CommandLine, jobs: li
 
 async def test_an_unknown_job_is_told_of_everywhere(distriqueue: CommandLine) -> None:
     unknown = str(new_job_id())
-    for command in ("get", "explain", "events", "attempts", "watch", "cancel", "retry"):
+    for command in ("get", "explain", "events", "attempts", "logs", "watch", "cancel", "retry"):
         said = await distriqueue("jobs", command, unknown, code=5)
         assert f"there is no job {unknown}" in said.err
         assert "`distriqueue jobs list` shows the newest" in said.err
@@ -133,6 +133,61 @@ async def test_watch_one_until_its_end(distriqueue: CommandLine) -> None:
     assert [event["status"] for event in events] == ["running", "failed"]
     assert "ended as failed: no" in said.err
     assert "ended as failed: no" in (await distriqueue("jobs", "watch", job["id"], code=1)).err
+
+
+def line(n: int, message: str, level: str = "info", **fields: Any) -> dict[str, Any]:
+    said = {"n": n, "at": "2030-01-31T12:00:00.25+00:00", "level": level, "message": message}
+    return said | ({"fields": fields} if fields else {})
+
+
+async def test_logs(distriqueue: CommandLine) -> None:
+    job = await distriqueue.gateway.submit()
+    silent = await distriqueue("jobs", "logs", job["id"])
+    assert (silent.out, "a handler logs by its context's `log`" in silent.err) == ("", True)
+    await distriqueue.gateway.report(job["id"], "running")
+    logs = [line(1, "half [way]", left=3), line(2, "no\x1b[31m more", "error", traceback="Traceback:\n  it broke\n")]
+    await distriqueue.gateway.report(job["id"], "failed", errorMessage="no", logs=logs)
+    said = (await distriqueue("jobs", "logs", job["id"])).out
+    assert said == (
+        "12:00:00.250 #1 info     half [way] left=3\n12:00:00.250 #1 error    no�[31m more\nTraceback:\n  it broke\n"
+    )
+    told = (await distriqueue("jobs", "logs", job["id"], "-o", "json")).json
+    assert [each["message"] for each in told] == [each["message"] for each in logs]
+    assert (await distriqueue("jobs", "logs", job["id"], "--attempt", "2", "-o", "json")).json == []
+
+
+async def test_long_logs_are_shown_whole(distriqueue: CommandLine, jobs: list[dict[str, Any]]) -> None:
+    await distriqueue.gateway.parts.database.fetch(
+        "INSERT INTO job_logs (job_id, attempt, n, at, level, message)"
+        " SELECT $1, a, n, now(), 'info', n::text FROM generate_series(1, 3) a, generate_series(1, 900) n",
+        jobs[0]["id"],
+    )
+    told = (await distriqueue("jobs", "logs", jobs[0]["id"], "-o", "json")).json
+    assert [(each["attempt"], each["n"]) for each in told] == [(a, n) for a in (1, 2, 3) for n in range(1, 901)]
+    followed = (await distriqueue("jobs", "logs", jobs[0]["id"], "--follow", "-o", "json")).out.splitlines()
+    assert [json.loads(each) for each in followed] == told
+
+
+async def test_logs_are_followed_until_the_end(distriqueue: CommandLine) -> None:
+    job = await distriqueue.gateway.submit(maxRetries=0)
+    process = await asyncio.create_subprocess_exec(
+        *(*PROGRAM, "jobs", "logs", job["id"], "--follow"),
+        env=distriqueue.env(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        await distriqueue.followed()
+        await distriqueue.gateway.report(job["id"], "running")
+        await distriqueue.gateway.report(job["id"], "running", logs=[line(1, "a")])
+        assert b" a\n" in await process.stdout.readline()
+        await distriqueue.gateway.report(job["id"], "running", logs=[line(2, "b")])
+        assert b" b\n" in await process.stdout.readline()
+        await distriqueue.gateway.report(job["id"], "failed", errorMessage="no", logs=[line(3, "c")])
+        out, errors = await process.communicate()
+    assert (process.returncode, out.count(b"\n"), b" c\n" in out) == (1, 1, True)
+    assert b"ended as failed: no" in errors
 
 
 async def test_watch_by_filter(distriqueue: CommandLine) -> None:

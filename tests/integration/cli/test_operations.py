@@ -1,4 +1,4 @@
-"""Batches, queues, dead letters, workers, schedules and webhooks by the command line, on a real gateway."""
+"""Batches, queues, limits, dead letters, workers, schedules and webhooks by the command line, on a real gateway."""
 
 import asyncio
 from typing import Any
@@ -27,7 +27,42 @@ async def test_a_batch_and_its_end(distriqueue: CommandLine) -> None:
             await distriqueue.gateway.report(job_id, "running")
             await distriqueue.gateway.report(job_id, "completed")
     assert waiting.result().json["byStatus"] == {"completed": 3}
-    assert "batchId" in (await distriqueue("batches", "get", str(new_job_id()), code=5)).err
+    missing = (await distriqueue("batches", "get", str(new_job_id()), code=5)).err
+    assert "there is no batch" in missing
+    assert "`distriqueue batches list` shows the newest" in missing
+
+
+async def test_batches_are_listed_from_the_newest(distriqueue: CommandLine) -> None:
+    assert "there are no batches: jobs of one `POST /api/jobs/batch`" in (await distriqueue("batches", "list")).out
+    made = [(await batch_of(distriqueue, n + 1, batchName=f"night [{n}]"))["batchId"] for n in range(3)]
+    await distriqueue.gateway.client.post("/api/jobs/actions", json={"action": "cancel", "filter": {"batch": made[0]}})
+    listed = (await distriqueue("batches", "list", "-o", "json")).json
+    assert [each["id"] for each in listed["content"]] == made[::-1]
+    table = (await distriqueue("batches", "list")).out.splitlines()
+    assert [line.split()[:6] for line in table[1:]] == [
+        [made[2], "night", "[2]", "running", "3", "0"],
+        [made[1], "night", "[1]", "running", "2", "0"],
+        [made[0], "night", "[0]", "finished", "1", "100"],
+    ]
+    some = await distriqueue("batches", "list", "--limit", "2")
+    assert len(some.out.splitlines()) == 3
+    assert "there are older ones; --limit shows more" in some.err
+
+
+async def test_rate_limits(distriqueue: CommandLine) -> None:
+    assert (
+        "no type is limited: `distriqueue rate-limits set` limits one" in (await distriqueue("rate-limits", "list")).out
+    )
+    said = await distriqueue("rate-limits", "set", "send [mail]", "100", "--every", "1m")
+    assert said.out == "of 'send [mail]' at most 100 start every 60 seconds\n"
+    assert (await distriqueue("rate-limits", "set", "a", "7", "-o", "json")).json["perSeconds"] == 1
+    listed = (await distriqueue("rate-limits", "list", "-o", "json")).json
+    assert [(each["type"], each["permits"]) for each in listed] == [("a", 7), ("send [mail]", 100)]
+    assert "send [mail]" in (await distriqueue("rate-limits", "list")).out
+    assert (await distriqueue("rate-limits", "remove", "send [mail]")).out == "'send [mail]' is limited no more\n"
+    missing = await distriqueue("rate-limits", "remove", "send [mail]", code=5)
+    assert "`distriqueue rate-limits list` shows them" in missing.err
+    assert (await distriqueue("rate-limits", "remove", "a", "-o", "json")).json == {"type": "a", "removed": True}
 
 
 async def test_a_batch_is_not_waited_for_for_ever(distriqueue: CommandLine) -> None:
@@ -130,11 +165,70 @@ async def test_schedules(distriqueue: CommandLine) -> None:
     assert (
         await distriqueue("schedules", "delete", "every night", "--yes")
     ).out == "schedule 'every night' is deleted\n"
-    for command in (("get", "x"), ("pause", "x"), ("delete", "x", "--yes")):
+    for command in (
+        ("get", "x"),
+        ("pause", "x"),
+        ("edit", "x", "--overlap", "skip"),
+        ("run", "x"),
+        ("delete", "x", "--yes"),
+    ):
         missing = await distriqueue("schedules", *command, code=5)
         assert "`distriqueue schedules list` shows their names" in missing.err
     wrong = await distriqueue("schedules", "create", "x", "--cron", "61 * * * *", "--type", "a", code=2)
     assert "cron" in wrong.err
+
+
+async def nightly(distriqueue: CommandLine, *options: str) -> dict[str, Any]:
+    given = ("--cron", "30 4 * * *", "--type", "calculate", "--tag", "a", *options, "-o", "json")
+    made: dict[str, Any] = (await distriqueue("schedules", "create", "nightly", *given)).json
+    return made
+
+
+async def test_a_schedule_is_edited(distriqueue: CommandLine) -> None:
+    made = await nightly(distriqueue, "--misfire-grace", "5m")
+    assert made["misfireGrace"] == 300
+    options = {
+        "--cron": "0 5 * * *",
+        "--timezone": "Asia/Tokyo",
+        "--type": "transform",
+        "--payload": '{"a": 1}',
+        "--priority": "low",
+        "--max-retries": "0",
+        "--execution-timeout": "2m",
+        "--overlap": "skip",
+        "--misfire-grace": "10s",
+        "--tag": "b",
+    }
+    given = [each for pair in options.items() for each in pair]
+    changed = (await distriqueue("schedules", "edit", "nightly", *given, "-o", "json")).json
+    named = ("cron", "timezone", "type", "payload", "priority", "maxRetries", "executionTimeout", "overlap", "tags")
+    wanted = ["0 5 * * *", "Asia/Tokyo", "transform", {"a": 1}, "LOW", 0, 120, "skip", ["b"]]
+    assert [changed[name] for name in named] == wanted
+    same = (await distriqueue("schedules", "edit", "nightly", "--tag", "", "-o", "json")).json
+    assert same == changed | {"tags": [], "updatedAt": same["updatedAt"]}
+    assert "Asia/Tokyo" in (await distriqueue("schedules", "edit", "nightly", "--payload", "{}")).out
+    assert "cron" in (await distriqueue("schedules", "edit", "nightly", "--cron", "61 * * * *", code=2)).err
+
+
+async def test_a_schedule_is_run_by_hand(distriqueue: CommandLine) -> None:
+    await nightly(distriqueue, "--paused")
+    said = await distriqueue("schedules", "run", "nightly")
+    job = (await distriqueue.gateway.client.get(f"/api/jobs/{said.out.strip()}")).json()
+    assert (job["type"], job["scheduleName"], job["tags"]) == ("calculate", "nightly", ["a"])
+    assert f"`distriqueue jobs get {job['id']}` shows it" in said.err
+    key = ("schedules", "run", "nightly", "--idempotency-key", "k")
+    first, again = [await distriqueue(*key) for _ in range(2)]
+    assert first.out == again.out != said.out
+    assert "this is the same job" in again.err
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(distriqueue(*key, "--wait", "-o", "json"))
+        await distriqueue.followed()
+        await distriqueue.gateway.report(first.out.strip(), "running")
+        await distriqueue.gateway.report(first.out.strip(), "completed", result=6)
+    assert waiting.result().json["result"] == 6
+    await distriqueue("schedules", "edit", "nightly", "--overlap", "skip")
+    refused = await distriqueue("schedules", "run", "nightly", code=6)
+    assert f"its job {job['id']} is not over" in refused.err
 
 
 async def test_webhooks(distriqueue: CommandLine) -> None:

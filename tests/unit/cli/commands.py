@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,19 @@ from distriqueue.cli.app import COMMANDS, app, load
 SETTINGS = ("HOME", "URL", "GATEWAY_PORT", "DATABASE_URL", "BROKER_URL", "API_KEY", "ORCHESTRATOR_URLS", "GATEWAY_URL")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, key: str | None = None) -> int:
-    """Run a command and return its exit code."""
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: str,
+    key: str | None = None,
+    home: Path | None = None,
+    url: str | None = None,
+) -> int:
+    """Run a command, told by its environment what is given here, and return its exit code."""
     for name in SETTINGS:
         monkeypatch.delenv(f"DISTRIQUEUE_{name}", raising=False)
-    if key is not None:
-        monkeypatch.setenv("DISTRIQUEUE_API_KEY", key)
+    for name, value in (("API_KEY", key), ("HOME", home), ("URL", url)):
+        if value is not None:
+            monkeypatch.setenv(f"DISTRIQUEUE_{name}", str(value))
     monkeypatch.setattr(sys, "argv", ["distriqueue", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -17,6 +17,12 @@ EXPECTED = [
     ("jobs list --filter sta", ["status:"]),
     ("submit cal", ["calculate"]),
     ("queues pause job.m", ["job.medium"]),
+    ("jobs lo", ["logs"]),
+    ("batches l", ["list"]),
+    ("rate", ["rate-limits"]),
+    ("rate-limits set tr", ["transform"]),
+    ("schedules ru", ["run"]),
+    ("schedules edit x --overlap s", ["skip"]),
     ("apikey create x --scope ad", ["admin"]),
     ("up --de", ["--detach"]),
 ]

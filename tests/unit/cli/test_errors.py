@@ -35,7 +35,7 @@ JOB: Final = "0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10"
         (["jobs", "retry", JOB, "--filter", "status:failed"], "give either ids, or --filter, or --all"),
         (["jobs", "list", "-f", "staus:failed"], "there is no field 'staus': did you mean status:?"),
         (["jobs", "list", "-f", "type:a status:faild"], "  type:a status:faild\n                ^^^^^"),
-        (["jobs", "list", "-f", "payload.id:7"], "jobs cannot be filtered by what is in their payload"),
+        (["jobs", "list", "-f", "result.id:7"], "jobs cannot be filtered by what is in their result"),
         (["jobs", "list", "-s", "done"], "there is no status 'done': there are scheduled, blocked,"),
         (["jobs", "list", "-n", "0"], "--limit"),
         (["jobs", "list", "--url", "gateway"], "--url: DISTRIQUEUE_URL"),
@@ -51,7 +51,7 @@ JOB: Final = "0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10"
         (["submit", "a", "--wait", "--timeout", "long"], "--timeout must be seconds, or a number and s, m, h, d or w"),
         (["submit", "a", "--on-conflict", "return_existing"], "--unique-key is taken: give both"),
         (["submit", "a", "--depends-on", "7"], "'7' is no id of a job"),
-        (["batches", "get", "7"], "'7' is no id of a batch, which is a UUID: it is the `batchId` of a submission"),
+        (["batches", "get", "7"], "'7' is no id of a batch, which is a UUID: `distriqueue batches list` shows them"),
         (["batches", "get", JOB, "--timeout", "9"], "--timeout is how long to --wait"),
         (["dlq", "replay"], "say which: by FINGERPRINT (`distriqueue dlq list` shows them), --type, or --id"),
         (["dlq", "list", "--from", "x"], "--from must be a time with its offset, such as 2030-01-31T12:00:00Z, or how"),
@@ -91,9 +91,14 @@ def test_an_unreachable_database_is_a_failure(
 ) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        url = f"postgresql://u:p@127.0.0.1:{closed.getsockname()[1]}/d"
-        assert run(monkeypatch, "migrate", "--database-url", url) == 3
-    assert "error: cannot reach Postgres to migrate it" in capsys.readouterr().err
+        where = f"127.0.0.1:{closed.getsockname()[1]}/d"
+        for command in (["migrate"], ["apikey", "list"], ["export"]):
+            assert run(monkeypatch, *command, "--database-url", f"postgresql://u:secret@{where}") == 3
+            said = capsys.readouterr().err
+            assert f"error: {where}: " in said
+            assert "Connect call failed" in said
+            assert "start Postgres, or name another by --database-url; `distriqueue doctor` looks" in said
+            assert "secret" not in said
 
 
 def test_where_no_stack_ran_status_and_down_say_so(
@@ -136,11 +141,17 @@ NEEDS_GATEWAY: Final = (
     ["jobs", "explain", JOB],
     ["jobs", "events", JOB],
     ["jobs", "attempts", JOB],
+    ["jobs", "logs", JOB],
+    ["jobs", "logs", JOB, "--follow"],
     ["jobs", "watch"],
     ["jobs", "watch", JOB],
     ["jobs", "cancel", JOB],
     ["jobs", "retry", "--filter", "status:failed", "--dry-run"],
+    ["batches", "list"],
     ["batches", "get", JOB],
+    ["rate-limits", "list"],
+    ["rate-limits", "set", "a", "5"],
+    ["rate-limits", "remove", "a"],
     ["queues", "list"],
     ["queues", "pause", "low"],
     ["queues", "resume", "low"],
@@ -149,6 +160,8 @@ NEEDS_GATEWAY: Final = (
     ["schedules", "list"],
     ["schedules", "get", "n"],
     ["schedules", "create", "n", "--cron", "* * * * *", "--type", "a"],
+    ["schedules", "edit", "n", "--cron", "* * * * *"],
+    ["schedules", "run", "n"],
     ["schedules", "pause", "n"],
     ["schedules", "resume", "n"],
     ["schedules", "delete", "n", "--yes"],

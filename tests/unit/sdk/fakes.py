@@ -85,7 +85,7 @@ class FakeGateway:
         return {"batchId": batch_id, "jobIds": ids}
 
     def _listed(self, job: dict[str, Any]) -> dict[str, Any]:
-        return job | ({"result": None} if job.get("large") else {})
+        return job | ({"result": None, "omitted": ["result"]} if job.get("large") else {})
 
     def add(self, job_id: UUID, *, type_: str = "t", status: str = "pending", **more: Any) -> None:
         """Store a job."""

@@ -118,8 +118,13 @@ async def test_results_that_a_list_leaves_out_are_read_one_by_one(gateway: FakeG
     async with run_of(session) as run:
         ids = await submitted(run, gateway, CHUNK)
         for n, job_id in enumerate(ids):
-            gateway.end(job_id, result=None if n % 2 else "x" * n, large=True)
+            gateway.end(job_id, result=None if n % 2 else "x" * n, large=not n % 2)
+        gateway.calls.clear()
         assert await take_all(run) == [None if n % 2 else "x" * n for n in range(CHUNK)]
+    read_alone = {path for _, path in gateway.calls if path.startswith("/api/jobs/")}
+    assert {f"/api/jobs/{job_id}" for job_id in ids[::2]} <= read_alone
+    # Those few that were heard of alone are read alone, too; that a result is nothing is no reason to.
+    assert len(read_alone) <= CHUNK // 2 + FEW
 
 
 async def test_a_job_that_did_not_complete_is_its_error_in_its_turn(gateway: FakeGateway, session: Session) -> None:

@@ -1,9 +1,12 @@
 """Where a bar is shown, and what it says."""
 
+import io
 import re
 
 import pytest
 from rich import console as rich_console
+from rich.console import Console
+from rich.live import Live
 
 from distriqueue.sdk.progress import progress_bar
 
@@ -32,12 +35,35 @@ def test_a_terminal_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
     assert shown(capsys) == ""
 
 
-def test_a_notebook_shows_it_by_richs_own_support(
+def test_what_is_printed_into_a_pipe_stays_there(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    displayed: list[str] = []
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with progress_bar("resize", total=1, wanted=True) as tick:
+        print("a result")
+        tick()
+    out, err = capsys.readouterr()
+    assert out == "a result\n"
+    assert "a result" not in err
+
+
+def test_a_notebook_shows_it_by_richs_own_support_to_the_last_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def draw(live: Live) -> None:
+        screen = Console(file=io.StringIO(), width=80, force_jupyter=False)
+        screen.print(live.get_renderable())
+        drawn.append(screen.file.getvalue())  # type: ignore[attr-defined]
+
     monkeypatch.setattr(rich_console, "_is_jupyter", lambda: True)
-    monkeypatch.setattr("rich.jupyter.display", lambda _segments, text: displayed.append(text))
-    monkeypatch.setattr("rich.live.Live.refresh", lambda live: displayed.append(str(live.console.is_jupyter)))
-    assert shown(capsys) == ""
-    assert displayed
+    monkeypatch.setattr("rich.jupyter.display", lambda _segments, _text: None)
+    monkeypatch.setattr("rich.live.Live.refresh", draw)
+    with progress_bar("resize", total=3, wanted=True) as tick:
+        for _ in range(3):
+            tick()
+        print("a result")
+    assert capsys.readouterr() == ("a result\n", "")
+    assert "3/3" in drawn[-1]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from distriqueue import Client, Conflict, Discard, InvalidRequest, JobCancelled, JobFailed, NotFound, Retry, Status
 from distriqueue.core.errors import DistriQueueError
+from distriqueue.core.job import new_job_id
 from distriqueue.testing import (
     LocalClient,
     LocalContext,
@@ -21,8 +22,10 @@ from distriqueue.testing import (
     run_until_idle_async,
 )
 from distriqueue.testing import runner as runner_module
+from workers import JobCancelled as AskedToStop
+from workers import JobContext
 from workers.handlers.registry import Registry
-from workers.runtime.context import JobContext
+from workers.runtime.context import AttemptContext
 from workers.runtime.retries import Retries
 
 
@@ -319,12 +322,34 @@ def test_without_a_registry_jobs_are_only_kept() -> None:
 
 
 def test_a_handlers_context_is_whole() -> None:
-    of_the_runtime = {"news", "last_news", "relay"}
-    wanted = {name for name in dir(JobContext) if not name.startswith("_")} - of_the_runtime
+    """That its members fit, too, is what mypy says: both contexts are given to what takes a JobContext."""
+    wanted = {name for name in dir(JobContext) if not name.startswith("_")}
     context = LocalContext(uuid4(), 1, "t", timeout_s=1)
     assert wanted <= {name for name in dir(context) if not name.startswith("_")}
     assert 0 < context.remaining_s <= 1
+    assert not context.cancelled
     assert not context.cancelled.is_set()
     context.raise_if_cancelled()
     with pytest.raises(ValueError, match="0 to 100"):
         context.progress(101)
+    for wrong in (None, object(), "\0", "x" * 70_000):
+        with pytest.raises(ValueError, match="a checkpoint"):
+            context.checkpoint(wrong)
+
+
+def test_a_typed_handler_is_called_with_either_context() -> None:
+    said: list[float] = []
+    real = AttemptContext(new_job_id(), 1, "t", deadline=0.0, sink=lambda percent, _: said.append(percent))
+    local = LocalContext(resume={"width": 7})
+    results = [resize_in_a_thread(Resize(width=1), context) for context in (real, local)]
+    assert results == [{"width": 1, "attempt": 1}] * 2
+    assert [percent for percent, _ in local.said] == said != []
+
+
+def test_a_job_that_was_cancelled_is_tried_out() -> None:
+    context = LocalContext()
+    context.cancelled.set()
+    assert context.cancelled
+    assert context.cancelled.wait(0)
+    with pytest.raises(AskedToStop):
+        context.raise_if_cancelled()
