@@ -8,7 +8,8 @@ cd -- "$ROOT"
 readonly ROOT VENV="$ROOT/.venv" LOCK="$ROOT/requirements-dev.lock"
 readonly BENCH_VENV="$ROOT/.venv-bench" BENCH_LOCK="$ROOT/requirements-bench.lock"
 readonly PORT="${DISTRIQUEUE_GATEWAY_PORT:-8080}"
-readonly GATEWAY="http://127.0.0.1:$PORT" ORCHESTRATOR="http://127.0.0.1:$((PORT + 1))"
+GATEWAY="http://127.0.0.1:$PORT" ORCHESTRATOR="http://127.0.0.1:$((PORT + 1))"
+READER="$VENV/bin/python" # what reads JSON for the flow
 SCRATCH=""
 STREAM=""
 POLICY_PLACED=""
@@ -20,8 +21,10 @@ usage() {
 ./build-run.sh test [ARGS]  run all tests; ARGS go to pytest
 ./build-run.sh soak [ARGS]  the long tests that `test` leaves out
 ./build-run.sh check        lint, format, types, import rules
+./build-run.sh docs         build the documentation site, and check all links
 ./build-run.sh bench [ARGS] measure it beside its peers; --list says what there is, benchmarks/README.md how to read it
-./build-run.sh docker       the stack in containers (not in this version)
+./build-run.sh docker       build the image, start the stack in containers, run jobs through it, leave it running
+./build-run.sh docker down  remove it: containers, networks, volumes with all data, the image
 ./build-run.sh help         this text
 
 DISTRIQUEUE_GATEWAY_PORT=9090 ./build-run.sh   moves everything to other ports
@@ -120,13 +123,17 @@ ensure_environment() {
 
 ensure_rabbitmq() {
     PATH="$PATH:/usr/sbin:/opt/homebrew/opt/rabbitmq/sbin:/usr/local/opt/rabbitmq/sbin" command -v rabbitmq-server >/dev/null && return
-    # The tests start servers of their own: keep the package from starting the system's.
+    install_quietly "RabbitMQ, which the tests start privately" rabbitmq-server
+}
+
+# install_quietly WHY PACKAGE…: install, but keep the packages from starting servers: the tests start their own.
+install_quietly() {
     if may_install && [ ! -e /usr/sbin/policy-rc.d ]; then
         printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
         as_root chmod 755 /usr/sbin/policy-rc.d
         POLICY_PLACED=yes
     fi
-    apt_install "RabbitMQ, which the tests start privately" rabbitmq-server
+    apt_install "$@"
     if [ -n "$POLICY_PLACED" ]; then
         as_root rm -f /usr/sbin/policy-rc.d
         POLICY_PLACED=""
@@ -139,6 +146,11 @@ ensure_chromium() {
         command -v "$name" >/dev/null && return
     done
     apt_install "Chromium, which the tests drive the dashboard in" chromium
+}
+
+ensure_prometheus() {
+    command -v promtool >/dev/null && command -v prometheus >/dev/null && return
+    install_quietly "Prometheus, which the tests start privately" prometheus
 }
 
 distriqueue() { "$VENV/bin/distriqueue" "$@"; }
@@ -155,7 +167,7 @@ call() {
 }
 
 # pick EXPRESSION: read JSON, print what the Python expression over `it` says.
-pick() { "$VENV/bin/python" -c 'import json, sys; it = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"; }
+pick() { "$READER" -c 'import json, sys; it = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"; }
 
 # submit JSON: print the new job's id.
 submit() {
@@ -255,6 +267,7 @@ down() {
 run_tests() {
     ensure_environment
     ensure_rabbitmq
+    ensure_prometheus
     ensure_chromium
     if [ "$#" -gt 0 ]; then
         "$VENV/bin/python" -m pytest "$@"
@@ -273,10 +286,95 @@ check() {
     step "lint-imports" && "$VENV/bin/lint-imports"
 }
 
+docs() {
+    ensure_environment
+    step "Checking links and building the documentation" && "$VENV/bin/python" -m distriqueue.manual
+}
+
 bench() {
     ensure_environment "$BENCH_VENV" "$BENCH_LOCK"
     ensure_rabbitmq
     "$BENCH_VENV/bin/python" -m benchmarks "$@"
+}
+
+find_compose() {
+    local without="(./build-run.sh without \`docker\` starts the stack without containers)"
+    command -v docker >/dev/null || fail "Docker is not installed: install Docker with its Compose $without"
+    docker info >/dev/null 2>&1 || fail "the Docker daemon does not answer: start it, or see that you may use it $without"
+    if docker compose version >/dev/null 2>&1; then
+        COMPOSE=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        COMPOSE=(docker-compose)
+    else
+        fail "Docker has no Compose: install docker-compose-plugin, or docker-compose 1.29 or newer $without"
+    fi
+}
+
+# settle SECONDS: wait until every container is healthy or has done what it was for.
+settle() {
+    local deadline=$((SECONDS + $1)) name state health code waiting
+    while :; do
+        waiting=""
+        while read -r name state health code; do
+            case "$state/$health" in
+            running/healthy | running/-) ;;
+            exited/*) [ "$code" = 0 ] || fail "${name#/} ended with $code; see: ${COMPOSE[*]} logs" ;;
+            *) waiting="$waiting ${name#/} is $state, $health;" ;;
+            esac
+        done < <("${COMPOSE[@]}" ps -a -q | xargs -r docker inspect -f \
+            '{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{.State.ExitCode}}')
+        [ -n "$waiting" ] || return 0
+        [ "$SECONDS" -lt "$deadline" ] || fail "not ready after $1 s:$waiting see: ${COMPOSE[*]} logs"
+        sleep 1
+    done
+}
+
+containers() {
+    local number
+    ensure_curl
+    find_compose
+    find_python || ensure_python
+    READER="$PYTHON"
+    SCRATCH="${SCRATCH:-$(mktemp -d)}"
+    if [ -n "${DISTRIQUEUE_GATEWAY_PORT:-}" ]; then
+        for number in 1 2 3; do
+            export "DISTRIQUEUE_ORCHESTRATOR${number}_PORT=$((PORT + number))"
+        done
+        export DISTRIQUEUE_GATEWAY2_PORT="$((PORT + 4))"
+    fi
+    # All that the first stack had, unless someone has chosen.
+    [ -n "${COMPOSE_PROFILES+chosen}" ] || grep -qs '^COMPOSE_PROFILES=' .env || export COMPOSE_PROFILES=monitoring
+    step "Building the image (the first time takes minutes)"
+    "${COMPOSE[@]}" build >"$SCRATCH/build.log" 2>&1 || { tail -n 30 "$SCRATCH/build.log" >&2; fail "the image cannot be built: see above"; }
+    good "built by Compose $("${COMPOSE[@]}" version --short 2>/dev/null)"
+    step "Starting the containers"
+    "${COMPOSE[@]}" up -d --remove-orphans >"$SCRATCH/up.log" 2>&1 || { tail -n 30 "$SCRATCH/up.log" >&2; fail "the containers do not start: see above"; }
+    settle 180
+    good "every service is healthy"
+    GATEWAY="http://$("${COMPOSE[@]}" port api-gateway 8080)"
+    ORCHESTRATOR="http://$("${COMPOSE[@]}" port orchestrator1 8081)"
+    run_flow
+    step "The stack runs. Whoever is logged in on this machine may use it: docs/operations/containers.md"
+    cat <<TEXT
+    dashboard     $GATEWAY/
+    API           $GATEWAY/api
+    orchestrator  $ORCHESTRATOR/api/cluster/status
+    containers    ${COMPOSE[*]} ps
+    logs          ${COMPOSE[*]} logs -f api-gateway
+    stop          ${COMPOSE[*]} stop
+    remove        ./build-run.sh docker down
+TEXT
+}
+
+containers_down() {
+    local image
+    find_compose
+    export COMPOSE_PROFILES=ha,monitoring,demo
+    image="$("${COMPOSE[@]}" ps -a -q migrate | xargs -r docker inspect -f '{{.Config.Image}}')"
+    "${COMPOSE[@]}" down --volumes --remove-orphans
+    [ -z "$image" ] || docker image rm "$image" >/dev/null || true
+    docker image prune -f --filter label=distriqueue.stage >/dev/null
+    good "nothing is left"
 }
 
 case "${1:-start}" in
@@ -285,8 +383,15 @@ down) down ;;
 test) shift && run_tests "$@" ;;
 soak) shift && run_tests -m soak "$@" ;;
 check) check ;;
+docs) docs ;;
 bench) shift && bench "$@" ;;
-docker) fail "containers are not in this version: they come with a later one; ./build-run.sh starts the stack without them" ;;
+docker)
+    case "${2:-up}" in
+    up) containers ;;
+    down) containers_down ;;
+    *) fail "./build-run.sh docker, or ./build-run.sh docker down" ;;
+    esac
+    ;;
 help | -h | --help) usage ;;
 *) usage >&2 && printf '%serror:%s no command %s\n' "$RED" "$PLAIN" "$1" >&2 && exit 2 ;;
 esac

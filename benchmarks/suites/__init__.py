@@ -17,6 +17,9 @@ NAMES: Final = (
     "recovery",
     "heartbeats",
     "memory",
+    "bloat",
+    "dashboard",
+    "telemetry",
 )
 """In the order in which they run."""
 

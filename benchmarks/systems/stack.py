@@ -35,6 +35,8 @@ class Stack:
     broker_url: str
     url: str
     """Of the gateway."""
+    urls: tuple[str, ...]
+    """Of gateway and orchestrator."""
     capacity: int
     handlers: tuple[str, ...]
     worker_env: Mapping[str, str]
@@ -104,11 +106,14 @@ async def stack(
     database_url: str = "",
     settings: Mapping[str, str] | None = None,
     worker_env: Mapping[str, str] | None = None,
+    launcher: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
     """Start it over a database of the launch's own, empty or filled; all ends with the block.
 
     Workers have the handlers that ship unless others are named. Settings are without their prefix.
-    `worker_env` is as it is, and for the workers.
+    `worker_env` is as it is, and for the workers; `environment` for all. A `launcher` is a module that is given the
+    name of the service, gateway or orchestrator, which it then is.
     """
     scene.progress("starting the platform")
     if not database_url:
@@ -126,13 +131,18 @@ async def stack(
         **(settings or {}),
     }
     store = {"DISTRIQUEUE_DATABASE_URL": database_url}
-    async with Programs(scene.home, {f"DISTRIQUEUE_{name}": value for name, value in env.items()}) as programs:
+    shared = {f"DISTRIQUEUE_{name}": value for name, value in env.items()} | dict(environment or {})
+    by = (launcher,) if launcher else ()
+    async with Programs(scene.home, shared) as programs:
         health, ready = f"{orchestrator_url}/api/health", f"{gateway_url}/health/ready"
         named = (handlers,) if handlers else ()
-        running = Stack(programs, database_url, broker_url, gateway_url, capacity, named, worker_env or {})
+        urls = (gateway_url, orchestrator_url)
+        running = Stack(programs, database_url, broker_url, gateway_url, urls, capacity, named, worker_env or {})
         async with asyncio.TaskGroup() as group:
-            group.create_task(programs.start("orchestrator", "orchestrator", ready=partial(_is_200, health), env=store))
-            group.create_task(programs.start("gateway", "gateway", ready=partial(_is_200, ready), env=store))
+            group.create_task(
+                programs.start("orchestrator", *by, "orchestrator", ready=partial(_is_200, health), env=store)
+            )
+            group.create_task(programs.start("gateway", *by, "gateway", ready=partial(_is_200, ready), env=store))
             for _ in range(workers):
                 group.create_task(running.start_worker())
         yield running

@@ -85,7 +85,7 @@ async def test_a_commit_after_a_newer_claim_is_refused_and_the_leader_claims_abo
     assert await three.promotions(held) == 1
     assert await three.epoch() > epoch + 100
     metrics = (await three.client.get(f"{leader.url}/metrics")).text
-    assert "distriqueue_orchestrator_fenced_commits_total 0.0" not in metrics
+    assert "distriqueue_fenced_commits_total 0.0" not in metrics
     await three.settled()
 
 

@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import pytest
 
-from distriqueue import AsyncClient, Client, JobCancelled, JobFailed, ResultTimeout, Status
+from distriqueue import AsyncClient, JobCancelled, JobFailed, ResultTimeout, Status
 from distriqueue.sdk.mapping import CHUNK
 from tests.acceptance import stack
 from tests.acceptance.stack import ROOT, Ground, Platform
+from tests.acceptance.terminals import on_terminal
 from tests.servers.process import private_env
 from tests.servers.proxy import Proxy, proxy
 
@@ -37,30 +38,42 @@ PLUGIN: Final = "distriqueue.testing.plugin"
 CUT_AWAY: Final = ("worker.gateway", "worker.reports", "dispatches", "broker")
 
 
-async def test_a_map_survives_a_gateway_that_is_killed_in_the_middle(ground: Ground) -> None:
-    async with ground.platform(workers=2, capacity=20, tolerated=CUT_AWAY) as platform:
+MAPS: Final = """
+import sys
+from distriqueue import Client
+
+with Client(sys.argv[1]) as client:
+    for result in client.map("echo", [{"n": n} for n in range(int(sys.argv[2]))], timeout=90):
+        print(result["n"], flush=True)
+"""
+"""A user's program."""
+
+
+async def test_a_map_with_its_bar_survives_a_gateway_that_is_killed_in_the_middle(ground: Ground) -> None:
+    async with (
+        ground.platform(workers=2, capacity=20, tolerated=CUT_AWAY) as platform,
+        on_terminal(MAPS, platform.url, str(PAYLOADS)) as running,
+        asyncio.timeout(100),
+    ):
         (gateway,) = platform.gateways
-        taken: list[Any] = []
-        killed_at: list[float] = []
-
-        def whole_map() -> None:
-            with Client(platform.url) as client:
-                for result in client.map("echo", ({"n": n} for n in range(PAYLOADS)), progress=False, timeout=90):
-                    taken.append(result["n"])
-                    if len(taken) == KILL_AFTER:
-                        killed_at.append(gateway.kill())
-                        restarted.append(loop.run_in_executor(None, gateway.start))
-
-        loop = asyncio.get_running_loop()
-        restarted: list[asyncio.Future[None]] = []
+        taken: list[int] = []
         began_at = time.monotonic()
-        await asyncio.to_thread(whole_map)
+        async with asyncio.TaskGroup() as group:
+            while line := await running.out.readline():
+                taken.append(int(line))
+                if len(taken) == KILL_AFTER:
+                    killed_at = gateway.kill()
+                    group.create_task(asyncio.to_thread(gateway.start))
         took_s = time.monotonic() - began_at
-        await restarted[0]
-        print(f"{PAYLOADS} payloads in {took_s:.1f} s, the gateway killed after {killed_at[0] - began_at:.1f} s")
+        assert await running.process.wait() == 0, running.shown[-2000:]
+        print(f"{PAYLOADS} payloads in {took_s:.1f} s, the gateway killed after {killed_at - began_at:.1f} s")
         assert taken == list(range(PAYLOADS))
         assert await platform.statuses() == {"completed": PAYLOADS}
         assert await platform.sql("SELECT count(*) AS n FROM batches") == [(PAYLOADS // CHUNK,)]
+        steps = [int(each) for each in re.findall(rf"(\d+)/{PAYLOADS}", running.shown)]
+        assert steps == sorted(steps)
+        assert steps[-1] == PAYLOADS
+        assert len(set(steps)) > 5
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from distriqueue.core.errors import BadSetting, Fenced, StoreUnavailable
 from distriqueue.core.job import JobId, new_job_id
 from distriqueue.core.messages import ReportStatus
 from distriqueue.generated import ROOT
-from distriqueue.settings import BrokerSettings, DutySettings, OrchestratorSettings, StoreSettings
+from distriqueue.settings import BrokerSettings, DutySettings, OrchestratorSettings, StoreSettings, TraceSettings
 from distriqueue.store.access import AuditStore
 from distriqueue.store.database import Database
 from distriqueue.store.export import PAGE_BYTES, lines, pages
@@ -42,7 +42,7 @@ from tests.integration.leader import Leader, leading
 from tests.integration.test_together import accept, child, run
 from tests.unit.orchestrator.fakes import FakeLeadership
 
-DERIVED = {"queueTimeMs", "executionTimeMs", "totalDurationMs", "links"}
+DERIVED = {"queueTimeMs", "executionTimeMs", "totalDurationMs", "omitted", "links"}
 LONG_AGO = "now() - interval '100 days'"
 
 
@@ -432,6 +432,7 @@ async def test_a_wrong_directory_stops_the_start_with_the_settings_name(database
             OrchestratorSettings.load(orchestrator_port=0, archive_dir=tmp_path / "file" / "archive"),
             StoreSettings.load(database_url=database_url),
             BrokerSettings.load(broker_url=database_url),
+            TraceSettings.load(),
         )
 
 

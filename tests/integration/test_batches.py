@@ -78,6 +78,37 @@ async def test_a_batch_is_shown_from_its_name_to_its_end(gateway: RunningGateway
     assert (await gateway.client.get(f"/api/batches/{uuid.uuid4()}")).status_code == 404
 
 
+async def test_the_list_goes_from_the_newest_a_page_at_a_time(gateway: RunningGateway) -> None:
+    told = [await post(gateway, *[job()] * (n + 1), batchName=f"b{n}") for n in range(5)]
+    await run(gateway, told[3]["jobIds"][0])
+    await run(gateway, told[0]["jobIds"][0], "failed")
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = None
+    for size in (2, 2, 1):
+        query = {"size": 2} | ({} if cursor is None else {"cursor": cursor})
+        page = (await gateway.client.get("/api/batches", params=query)).json()
+        assert (page["size"], len(page["content"])) == (2, size)
+        seen += page["content"]
+        cursor = page["nextCursor"]
+    assert cursor is None
+    assert [each["id"] for each in seen] == [each["batchId"] for each in reversed(told)]
+    assert [each["byStatus"] for each in seen] == [
+        {"pending": 5},
+        {"pending": 3, "completed": 1},
+        {"pending": 3},
+        {"pending": 2},
+        {"failed": 1},
+    ]
+    assert [each["finished"] for each in seen] == [False] * 4 + [True]
+    for each in seen:
+        alone = await read(gateway, each["id"])
+        del alone["jobs"]
+        assert alone == each
+    for wrong in ({"size": 0}, {"size": 101}, {"cursor": "x"}, {"page": 1}):
+        answer = await gateway.client.get("/api/batches", params=wrong)
+        assert [each["field"] for each in answer.json()["errors"]] == list(wrong)
+
+
 async def test_a_sequence_runs_one_after_another_and_goes_on_after_a_failure(gateway: RunningGateway) -> None:
     told = await post(gateway, job(), job(), job(), sequential=True)
     assert await statuses(gateway, told) == ["pending", "blocked", "blocked"]

@@ -316,6 +316,39 @@ class TestReading:
             query = {"size": "10", "cursor": page["nextCursor"]}
         assert len(set(seen)) == len(seen) == 25
 
+    async def test_a_list_says_what_it_leaves_out(self, gateway: RunningGateway) -> None:
+        large = list(range(5_000))
+        job = await gateway.submit(payload={"numbers": large})
+        await gateway.report(job["id"], "running")
+        await gateway.report(job["id"], "completed", result=large)
+        nothing = await gateway.submit()
+        await gateway.report(nothing["id"], "running")
+        await gateway.report(nothing["id"], "completed")
+        listed = (await gateway.client.get("/api/jobs")).json()["content"]
+        assert [(each["payload"], each["result"]) for each in listed] == [({}, None), (None, None)]
+        assert [each["omitted"] for each in listed] == [[], ["payload", "result"]]
+        whole = (await gateway.client.get(f"/api/jobs/{job['id']}")).json()
+        assert (whole["result"], whole["omitted"], job["omitted"]) == (large, [], [])
+
+    async def test_the_links_of_a_job_lead_somewhere(self, gateway: RunningGateway) -> None:
+        parent = await gateway.submit()
+        batch = (await gateway.client.post("/api/jobs/batch", json=[{"type": "a", "dependsOn": [parent["id"]]}])).json()
+        job = (await gateway.client.get(f"/api/jobs/{batch['jobIds'][0]}")).json()
+        links = job["links"]
+        assert (parent["links"]["batch"], parent["links"]["parents"], links["schedule"]) == (None, [], None)
+        assert links["batch"] == f"/api/batches/{batch['batchId']}"
+        assert links["parents"] == [parent["links"]["self"]]
+        followed = {"stream"}  # it has no end
+        orders = {"cancel", "retry"}
+        pages = [
+            *links["parents"],
+            *(links[name] for name in links.keys() - followed - orders - {"parents", "schedule"}),
+        ]
+        for page in pages:
+            assert (await gateway.client.get(page)).status_code == 200, page
+        for name in ("cancel", "retry"):
+            assert (await gateway.client.post(links[name])).status_code == 200, name
+
     async def test_statistics(self, gateway: RunningGateway) -> None:
         for end in ("completed", "completed", "failed"):
             job = await gateway.submit(maxRetries=0)

@@ -145,8 +145,9 @@ async def test_a_page_leaves_out_what_is_large(stores: Stores) -> None:
     await stores.add(large)
     await stores.add(small)
     jobs, _ = await stores.reader.page(JobFilter(), size=10)
-    assert [job.payload for job in jobs] == ['{"x":1}', None]
-    assert (await stores.get(large)).payload == large.payload_json
+    assert [(job.payload, job.omitted) for job in jobs] == [('{"x":1}', []), (None, ["payload"])]
+    whole = await stores.get(large)
+    assert (whole.payload, whole.omitted) == (large.payload_json, ())
 
 
 async def test_a_count_is_exact_while_small_and_says_when_it_is_not(

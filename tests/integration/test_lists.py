@@ -1,5 +1,6 @@
 """Lists of jobs against brute force: whatever the filter and the page, each matching job once, newest first."""
 
+import json
 import random
 import re
 from collections.abc import Callable
@@ -23,6 +24,13 @@ from tests.integration.conftest import Stores, new_job
 NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TYPES: Final = ("mail", "resize", "report", "rare")
 TAGS: Final = ("blue", "round", "large")
+PAYLOADS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"user": {"id": 7}},
+    {"user": {"id": "7", "vip": True}},
+    {"user": {"id": 70}},
+    {"user": [7, "a b"]},
+)
 BATCHES: Final = (new_job_id(), new_job_id())
 WORKERS: Final = ("w1", "w2", "gone")
 JOBS: Final = 120
@@ -32,7 +40,7 @@ Check = Callable[[Job], bool]
 INSERT: Final = """
 INSERT INTO jobs (id, type, priority, status, max_retries, execution_timeout_s, created_at, worker_id, started_at,
                   due_at, finished_at, batch_id, schedule_name, schedule_fire_at, tags, error, fingerprint, payload)
-VALUES ($1, $2, $3, $4, 0, 1, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, '{}')"""
+VALUES ($1, $2, $3, $4, 0, 1, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15)"""
 
 
 async def filled(stores: Stores, rng: random.Random) -> list[Job]:
@@ -63,9 +71,16 @@ async def filled(stores: Stores, rng: random.Random) -> list[Job]:
             rng.sample(TAGS, rng.randrange(3)),
             rng.choice(('{"message": "No such FILE"}', '{"message": "100% wrong"}')) if failed else None,
             rng.choice(("f1", "f2")) if failed else None,
+            json.dumps(rng.choice(PAYLOADS)),
         )
     jobs = [await stores.reader.get(job_id) for job_id in ids]
     return sorted(jobs, key=lambda job: (job.created_at, job.id.bytes), reverse=True)
+
+
+def user(job: Job, name: str) -> Any:
+    """Return what the payload says of its user."""
+    said = json.loads(job.payload or "{}").get("user", {})
+    return said.get(name) if isinstance(said, dict) else None
 
 
 def conditions(jobs: list[Job]) -> list[tuple[dict[str, Any], Check]]:
@@ -97,6 +112,13 @@ def conditions(jobs: list[Job]) -> list[tuple[dict[str, Any], Check]]:
         ({"created_to": middle}, lambda job: job.created_at < middle),
         ({"finished_to": middle}, lambda job: job.finished_at is not None and job.finished_at < middle),
         ({"ids": tuple(job.id for job in jobs[::7])}, lambda job: job in jobs[::7]),
+        ({"payload": ((("user", "id"), ("7",)),)}, lambda job: user(job, "id") in (7, "7")),
+        (
+            {"payload": ((("user", "id"), ("70", "7")), (("user", "vip"), ("true",)))},
+            lambda job: user(job, "vip") is True,
+        ),
+        ({"payload": ((("user", "1"), ("a b",)),)}, lambda job: job.payload is not None and "a b" in job.payload),
+        ({"payload": ((("user",), ("7",)),)}, lambda _: False),
         ({"text": "Mai"}, lambda job: job.type == "mail"),
         ({"text": "such file"}, lambda job: "such FILE" in (job.error or "")),
         ({"text": "100%"}, lambda job: "100%" in (job.error or "")),

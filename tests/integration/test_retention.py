@@ -124,6 +124,19 @@ async def test_attempts_go_with_their_job(leader: Leader) -> None:
     assert await leader.attempts(job_id) == []
 
 
+async def test_edges_go_with_either_of_their_jobs(leader: Leader) -> None:
+    first, old, last = [await finished(leader, "completed", days_ago=days) for days in (1, 40, 1)]
+    await leader.database.fetch(
+        "INSERT INTO dependencies (parent_id, child_id, place, needed, resolved) SELECT *, 0, true, true "
+        "FROM unnest($1::uuid[], $2::uuid[])",
+        [first, old, first],
+        [old, last, last],
+    )
+    assert (await retention(leader).run(leader.epoch)).done == 1
+    left = await leader.database.fetch("SELECT parent_id, child_id FROM dependencies")
+    assert [tuple(row) for row in left] == [(first, last)]
+
+
 async def test_the_walk_is_bounded_and_goes_on_behind_what_stays(leader: Leader) -> None:
     kept = [await finished(leader, "failed", days_ago=60 + number) for number in range(3)]
     gone = [await finished(leader, "completed", days_ago=40 + number) for number in range(3)]

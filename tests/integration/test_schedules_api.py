@@ -1,5 +1,6 @@
 """`/schedules` on a real gateway: what it takes, what it refuses, what it shows, and what it notes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -94,6 +95,7 @@ async def test_what_is_created_can_be_read(gateway: RunningGateway) -> None:
     assert {name: made[name] for name in asked} == asked | {"priority": "HIGH"}
     assert answer.headers["Location"] == made["links"]["self"] == "/api/schedules/night%20%C3%BC%3F%23%25"
     assert made["links"]["jobs"] == "/api/jobs?schedule=night%20%C3%BC%3F%23%25"
+    assert made["links"]["run"] == "/api/schedules/night%20%C3%BC%3F%23%25/run"
     assert (made["fired"], made["missed"], made["overlapped"]) == (0, 0, 0)
     assert (made["lastFire"], made["lastJobId"], made["error"]) == (None, None, None)
     assert made["createdAt"] == made["updatedAt"]
@@ -196,6 +198,60 @@ async def test_paused_it_does_not_fire(gateway: RunningGateway, database_url: st
     assert {job["scheduleName"] for job in jobs} == {"daily"}
 
 
+async def run(gateway: RunningGateway, name: str, **headers: str) -> httpx.Response:
+    return await gateway.client.post(f"{HOME}/{name}/run", headers=headers)
+
+
+async def test_run_by_hand_it_makes_the_job_of_a_fire(gateway: RunningGateway) -> None:
+    said = {"priority": "HIGH", "payload": {"numbers": [1]}, "maxRetries": 1, "executionTimeout": 9, "tags": ["a"]}
+    made = await create(gateway, name="night ü?#%", paused=True, **said)
+    answer = await gateway.client.post(made["links"]["run"])
+    job = answer.json()
+    assert answer.status_code == 202, job
+    assert answer.headers["Location"] == job["links"]["self"]
+    assert {name: job[name] for name in said} == said
+    assert (job["type"], job["scheduleName"]) == ("calculate", "night ü?#%")
+    assert job["links"]["schedule"] == made["links"]["self"]
+    assert datetime.fromisoformat(job["scheduledFor"]).microsecond != 0  # the place of no fire
+    assert (await noted(gateway))[0] == ("schedule.run", "night ü?#%")
+    assert (await gateway.report(job["id"], "running"))["answer"] == "accepted"
+    assert (await gateway.client.get(made["links"]["self"])).json() == made
+    assert [each["id"] for each in (await gateway.client.get(made["links"]["jobs"])).json()["content"]] == [job["id"]]
+    assert (await run(gateway, "nothing")).status_code == 404
+
+
+async def test_one_request_to_run_makes_one_job(gateway: RunningGateway) -> None:
+    await create(gateway)
+    await create(gateway, name="other")
+    key = {"Idempotency-Key": "k"}
+    answers = await asyncio.gather(*(run(gateway, "daily", **key) for _ in range(5)))
+    assert {each.status_code for each in answers} <= {202, 409}
+    in_flight = [each for each in answers if each.status_code == 409]
+    assert {(each.json()["code"], each.headers["Retry-After"]) for each in in_flight} <= {
+        ("idempotency_key_in_flight", "1")
+    }
+    again = await run(gateway, "daily", **key)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    (job_id,) = {each.json()["id"] for each in [*answers, again] if each.status_code == 202}
+    assert again.headers["Location"] == f"/api/jobs/{job_id}"
+    assert (await run(gateway, "other", **key)).json()["code"] == "idempotency_key_reused"
+    assert fields_of(await run(gateway, "daily", **{"Idempotency-Key": "x" * 256})) == {"Idempotency-Key"}
+    assert (await run(gateway, "daily")).json()["id"] != job_id
+    assert (await gateway.client.get("/api/jobs")).json()["totalElements"] == 2
+
+
+async def test_what_is_not_to_overlap_is_not_run_beside_itself(gateway: RunningGateway) -> None:
+    await create(gateway, overlap="skip")
+    first = (await run(gateway, "daily")).json()
+    refused = await run(gateway, "daily")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert f"its job {first['id']} is not over" in refused.json()["detail"]
+    await gateway.client.post(first["links"]["cancel"])
+    assert (await run(gateway, "daily")).status_code == 202
+    await create(gateway, name="beside")
+    assert {(await run(gateway, "beside")).status_code for _ in range(3)} == {202}
+
+
 async def test_one_that_cannot_fire_says_why(gateway: RunningGateway) -> None:
     await create(gateway)
     await gateway.parts.database.fetch(
@@ -203,6 +259,7 @@ async def test_one_that_cannot_fire_says_why(gateway: RunningGateway) -> None:
     )
     broken = await read(gateway, "/daily")
     assert (broken["error"], broken["nextFires"]) == ("timezone: gone", [])
+    assert (await run(gateway, "daily")).status_code == 202
     mended = (await gateway.client.patch(f"{HOME}/daily", json={"timezone": "UTC"})).json()
     assert (mended["error"], len(mended["nextFires"])) == (None, 5)
 
@@ -261,10 +318,12 @@ async def test_what_cannot_be_noted_is_not_done(gateway: RunningGateway, monkeyp
         ("POST", "", DAILY | {"name": "other"}),
         ("PATCH", "/daily", {"priority": "LOW"}),
         ("DELETE", "/daily", None),
+        ("POST", "/daily/run", None),
     ):
         answer = await gateway.client.request(method, f"{HOME}{path}", json=body)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1"), method
     assert (await read(gateway, ""))["content"] == [made]
+    assert (await gateway.client.get("/api/jobs")).json()["content"] == []
 
 
 async def test_other_methods_are_told_which_there_are(gateway: RunningGateway) -> None:

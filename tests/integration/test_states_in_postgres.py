@@ -31,6 +31,15 @@ async def test_the_trigger_allows_exactly_the_table(stores: Stores) -> None:
                     await connection.execute(PUT, job.id, target.value, list(TERMINAL))
 
 
+async def test_an_illegal_step_undoes_the_whole_statement(stores: Stores) -> None:
+    one, other = new_job(), new_job()
+    await stores.add(one, other)
+    await stores.report(one, "running")
+    with pytest.raises(asyncpg.PostgresError, match="may not go from running to queued"):
+        await stores.database.fetch("UPDATE jobs SET status = 'queued' WHERE id IN ($1, $2)", one.id, other.id)
+    assert [await stores.timeline(job) for job in (one, other)] == [["pending", "running"], ["pending"]]
+
+
 @pytest.mark.parametrize(
     ("change", "constraint"),
     [

@@ -10,12 +10,9 @@ from distriqueue.core.errors import Fenced
 from distriqueue.core.job import Priority
 from distriqueue.core.messages import ReportStatus
 from distriqueue.store import statistics as module
-from distriqueue.store.duties import DutyStore
 from distriqueue.store.statistics import Figures, StatisticsStore, ceil_hour, floor_hour
-from orchestrator.duties.lanes import Lanes
 from orchestrator.duties.statistics import Statistics
 from tests.integration.leader import Leader, leading
-from tests.unit.orchestrator.fakes import FakeLeadership
 
 
 @pytest.fixture
@@ -203,20 +200,3 @@ def test_hours() -> None:
     whole = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert (floor_hour(at), ceil_hour(at)) == (whole, whole + timedelta(hours=1))
     assert (floor_hour(whole), ceil_hour(whole)) == (whole, whole)
-
-
-async def test_the_lanes_are_shown_while_this_node_leads(leader: Leader) -> None:
-    job_id = await leader.submit(Priority.HIGH)
-    await leader.change(job_id, "ready_at = now() - interval '30 s'")
-    await leader.broker.publish([(await leader.duties.stranded({}, older_than_s=1, limit=1))[0].dispatch])
-    leadership = FakeLeadership()
-    lanes = Lanes(DutyStore(leader.database), leader.broker, leadership)
-    await lanes.run(leader.epoch)
-    shown = {
-        (sample.name, *sample.labels.values()): sample.value for metric in lanes.collect() for sample in metric.samples
-    }
-    assert shown["distriqueue_lane_ready", "HIGH"] == 1
-    assert shown["distriqueue_oldest_waiting_seconds", "HIGH"] == pytest.approx(30, abs=5)
-    assert shown["distriqueue_oldest_waiting_seconds", "LOW"] == 0
-    leadership.become(None)
-    assert list(lanes.collect()) == []

@@ -21,7 +21,7 @@ from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.handlers.registry import describe
 from workers.handlers.webhook import TYPE, WebhookSender
 from workers.runtime.calls import call_async
-from workers.runtime.context import JobContext
+from workers.runtime.context import AttemptContext
 from workers.runtime.outcome import Outcome
 from workers.runtime.tls import tls_context
 from workers.webhooks.addresses import Allowed
@@ -114,7 +114,7 @@ async def deliver(
     handler = describe(TYPE, WebhookSender(Signer([SecretStr(each) for each in secrets]), delivery).send)
     payload = {"url": url, "id": "msg_1", "body": BODY}
     dispatch = Dispatch.decode(Dispatch(new_job_id(), 1, TYPE, Priority.HIGH, payload, 30.0).encode())
-    context = JobContext(dispatch.job_id, 1, TYPE, deadline=time.monotonic() + 30, sink=lambda *_: None)
+    context = AttemptContext(dispatch.job_id, 1, TYPE, deadline=time.monotonic() + 30, sink=lambda *_: None)
     async with asyncio.timeout(20):
         return await call_async(handler, dispatch, context)
 
@@ -343,7 +343,7 @@ async def test_without_a_secret_nothing_is_sent() -> None:
 
 async def test_a_payload_that_is_no_webhook_is_not_tried_again() -> None:
     handler = describe(TYPE, WebhookSender(Signer([]), Delivery(Allowed(), tls=tls_context())).send)
-    context = JobContext(new_job_id(), 1, TYPE, deadline=0.0, sink=lambda *_: None)
+    context = AttemptContext(new_job_id(), 1, TYPE, deadline=0.0, sink=lambda *_: None)
     payload = {"url": "http://x", "id": "a.b", "body": {}}
     outcome = await call_async(handler, Dispatch(new_job_id(), 1, TYPE, Priority.LOW, payload, 30.0), context)
     assert (outcome.error_type, outcome.retryable) == ("invalid_payload", False)

@@ -23,7 +23,7 @@ def test_a_dispatch_survives_the_wire(payload: dict[str, object]) -> None:
 
 def test_a_newer_senders_extra_field_is_ignored() -> None:
     sent = Dispatch(new_job_id(), 1, "resize", Priority.HIGH, {}, 1.0)
-    body = json.loads(sent.encode()) | {"traceparent": "00-…"}
+    body = json.loads(sent.encode()) | {"later": "field"}
     assert Dispatch.decode(json.dumps(body).encode()) == sent
 
 

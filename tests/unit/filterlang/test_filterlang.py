@@ -52,6 +52,8 @@ BATCH = "0190c2d4-7e3b-7c3a-9c1e-2f4b8a6d5e10"
             "created:<1d created:<2h created:>1h",
             {"createdFrom": "2030-01-31T10:00:00Z", "createdTo": "2030-01-31T11:00:00Z"},
         ),
+        ("payload.user.id:7", {"payload": ["user.id:7"]}),
+        ('payload.userId:7,"a b" PAYLOAD.items.0:x:y', {"payload": ["userId:7", "userId:a b", "items.0:x:y"]}),
         ("connection reset", {"q": "connection reset"}),
         ('"ValueError: no" status:failed', {"q": "ValueError: no", "status": ["failed"]}),
         ("3.5,4 https://a", None),
@@ -74,7 +76,11 @@ def test_what_a_filter_asks_for(text: str, asked: dict[str, Any] | None) -> None
         ("priority:urgent", "there is no priority 'urgent': there are critical, high, medium, low", "urgent", None),
         ("type:", "`type:` needs a value, such as type:calculate", "type:", None),
         ("status:failed,", "`status:` needs a value", "status:failed,", None),
-        ("payload.user.id:7", "jobs cannot be filtered by what is in their payload", "payload.user.id", None),
+        ("result.user.id:7", "jobs cannot be filtered by what is in their result", "result.user.id", None),
+        ("payload:7", "`payload` takes a path of 1 to 10 names, such as payload.user.id:7", "payload", None),
+        ("payload.a..b:7", "`payload` takes a path of 1 to 10 names", "payload.a..b", None),
+        (f"payload{'.a' * 11}:7", "`payload` takes a path of 1 to 10 names", f"payload{'.a' * 11}", None),
+        ("payload.a:", "`payload:` needs a value, such as payload.user.id:7", "payload.a:", None),
         ('tag:"a b', "this quote is not closed", '"a b', '"a b"'),
         ('tag:"a"b', "a space is missing here", "b", None),
         ("batch:7", "a batch is named by its UUID, not '7'", "7", None),
@@ -125,6 +131,10 @@ moments = st.builds(Moment, age_s=st.integers(0, 36_500 * 86_400)) | st.builds(
     Moment,
     st.datetimes(datetime(1971, 1, 1), datetime(9000, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)),  # noqa: DTZ001
 )
+paths = st.from_regex(r"[A-Za-z0-9_-]{1,5}(\.[A-Za-z0-9_-]{1,5}){0,3}", fullmatch=True)
+in_payload = st.dictionaries(paths, st.lists(words, min_size=1, unique=True, max_size=2), max_size=2).map(
+    lambda found: tuple((path, value) for path, values in found.items() for value in values)
+)
 filters = st.builds(
     Filter,
     statuses=st.lists(st.sampled_from(Status), unique=True).map(tuple),
@@ -136,6 +146,7 @@ filters = st.builds(
     schedule=st.none() | words,
     since=st.lists(moments, max_size=2).map(tuple),
     until=st.lists(moments, max_size=2).map(tuple),
+    payload=in_payload,
     text=st.none() | words,
 )
 

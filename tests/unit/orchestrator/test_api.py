@@ -33,6 +33,7 @@ class Node:
     def __init__(self) -> None:
         self.workers, self.broker = AwayWorkers(), FakeBroker()
         leadership, metrics = FakeLeadership(), Metrics()
+        metrics.watch(leadership)
         workers, broker = cast("WorkerStore", self.workers), cast("Broker", self.broker)
         self.registry = Registry(workers, observer=metrics)
         supervisor = Supervisor([FakeDuty([])], leadership, observer=metrics)
@@ -109,6 +110,5 @@ async def test_errors_are_problems(node: Node, path: str, status: int, code: str
 async def test_prometheus_is_served_without_postgres(node: Node) -> None:
     await node.registry.flush()
     text = (await node.client.get("/metrics")).text
-    assert "distriqueue_orchestrator_leader 1.0" in text
-    assert "distriqueue_orchestrator_flush_seconds_count 1.0" in text
-    assert "distriqueue_workers{" not in text
+    assert "distriqueue_is_leader 1.0" in text
+    assert "distriqueue_heartbeat_flush_seconds_count 1.0" in text

@@ -168,6 +168,14 @@ def child_picky(payload: dict[str, Any]) -> None:
     raise OSError("again") if payload.get("again") else ValueError("never")
 
 
+@PROCESSES.handler("child_turn", kind="process", concurrency=1)
+def child_turn(payload: dict[str, Any]) -> list[float]:
+    """Say from when to when it ran, on the clock that all processes have."""
+    began_at = time.monotonic()
+    time.sleep(payload["s"])
+    return [began_at, time.monotonic()]
+
+
 GREEDY = Registry()
 
 

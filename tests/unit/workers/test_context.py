@@ -8,13 +8,14 @@ import structlog
 from pydantic import ValidationError
 
 from distriqueue.core.job import new_job_id
-from workers import JobCancelled, JobContext
+from workers import JobCancelled
+from workers.runtime.context import AttemptContext
 
 
-def a_context() -> tuple[JobContext, list[tuple[float, str | None]]]:
+def a_context() -> tuple[AttemptContext, list[tuple[float, str | None]]]:
     """Return a context and what its progress says."""
     said: list[tuple[float, str | None]] = []
-    context = JobContext(
+    context = AttemptContext(
         new_job_id(), 2, "resize", deadline=time.monotonic() + 10, sink=lambda *what: said.append(what)
     )
     return context, said
@@ -66,7 +67,7 @@ def test_parents_are_read_once_and_cannot_be_changed() -> None:
     assert context.parents == {}
     parent_id = new_job_id()
     raw = [{"jobId": str(parent_id), "type": "resize", "status": "completed", "result": 3}]
-    context = JobContext(new_job_id(), 1, "sum", deadline=0.0, sink=lambda *_: None, parents=raw)
+    context = AttemptContext(new_job_id(), 1, "sum", deadline=0.0, sink=lambda *_: None, parents=raw)
     assert context.parents[parent_id].result == 3
     assert context.parents is context.parents
     with pytest.raises(TypeError):

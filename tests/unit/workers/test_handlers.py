@@ -12,7 +12,7 @@ from distriqueue.core.job import Priority, new_job_id
 from distriqueue.core.messages import Dispatch, ReportStatus
 from workers.handlers import default_registry
 from workers.runtime.calls import call_sync
-from workers.runtime.context import JobContext
+from workers.runtime.context import AttemptContext
 from workers.runtime.outcome import Outcome
 
 REGISTRY = default_registry()
@@ -24,7 +24,9 @@ def run(type_: str, payload: dict[str, Any]) -> Outcome:
     assert handler is not None
     sent = Dispatch(new_job_id(), 1, type_, Priority.LOW, payload, 1.0)
     dispatch = Dispatch.decode(sent.encode())
-    context = JobContext(dispatch.job_id, 1, type_, deadline=time.monotonic() + 1, sink=lambda _percent, _message: None)
+    context = AttemptContext(
+        dispatch.job_id, 1, type_, deadline=time.monotonic() + 1, sink=lambda _percent, _message: None
+    )
     return call_sync(handler, dispatch, context)
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from distriqueue.core.errors import BadSetting
-from distriqueue.settings import BrokerSettings, WebhookSettings, WorkerSettings
+from distriqueue.settings import BrokerSettings, TraceSettings, WebhookSettings, WorkerSettings
 from tests.unit.workers import samples
 from tests.unit.workers.fakes import FakeBroker, FakeGateway, FakeOrchestrator, dispatch_of, served
 from workers import Registry, app
@@ -117,7 +117,7 @@ async def test_the_composed_worker_shows_its_key_and_refuses_unsigned_webhooks(m
             gateway_url=gateway_url, orchestrator_urls=orchestrator_url, api_key="dq_key", worker_capacity=1
         )
         brokers = BrokerSettings.load(broker_url="amqp://nowhere")
-        group.create_task(app.run(settings, brokers, WebhookSettings.load(), Registry()))
+        group.create_task(app.run(settings, brokers, WebhookSettings.load(), Registry(), TraceSettings.load()))
         webhook = dispatch_of("distriqueue.webhook", payload)
         await broker.publish([webhook])
         end = await gateway.end_of(webhook)

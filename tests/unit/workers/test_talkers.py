@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -147,6 +148,13 @@ async def test_of_a_limited_type_so_many_run_and_others_take_their_slots_meanwhi
         assert {outcome.status for outcome in outcomes} == {ReportStatus.COMPLETED}
         assert lab.world.most == {"wait_for_turn": 2}
         assert (lab.executor.used, len(lab.freed)) == (0, 6)
+
+
+async def test_children_of_a_limited_type_take_turns() -> None:
+    async with a_lab(capacity=4) as lab:
+        jobs = [lab.start("child_turn", s=0.05) for _ in range(3)]
+        spans = sorted([orjson.loads((await lab.ends.of(job)).result or b"") for job in jobs])
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
 async def test_who_waits_for_a_turn_begins_its_time_with_it() -> None:
