@@ -54,16 +54,21 @@ class Network:
         self._cut.clear()
 
     def make(self) -> None:
-        """Set up bridge and namespaces."""
-        bridge = f"dq{self._tag}"
-        _run("ip", "link", "add", bridge, "type", "bridge")
-        _run("ip", "addr", "add", f"{self.gateway}/24", "dev", bridge)
-        _run("ip", "link", "set", bridge, "up")
+        """Set up bridge and namespaces; the bridge has one of its own, out of reach of the host's firewall (Docker's, say)."""
+        hub, host_end = self._namespace("bridge"), f"dq{self._tag}"
+        _run("ip", "netns", "add", hub)
+        on_bridge = ("ip", "-n", hub, "link")
+        _run(*on_bridge, "add", "bridge", "type", "bridge")
+        _run(*on_bridge, "set", "bridge", "up")
+        _run("ip", "link", "add", host_end, "type", "veth", "peer", "name", "host", "netns", hub)
+        _run(*on_bridge, "set", "host", "master", "bridge", "up")
+        _run("ip", "addr", "add", f"{self.gateway}/24", "dev", host_end)
+        _run("ip", "link", "set", host_end, "up")
         for number, (name, host) in enumerate(zip(self.names, self.hosts, strict=True)):
-            namespace, outer = self._namespace(name), f"dq{self._tag}v{number}"
+            namespace, outer = self._namespace(name), f"node{number}"
             _run("ip", "netns", "add", namespace)
-            _run("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-            _run("ip", "link", "set", outer, "master", bridge, "up")
+            _run(*on_bridge, "add", outer, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+            _run(*on_bridge, "set", outer, "master", "bridge", "up")
             inside = self.prefix(name)
             _run(*inside, "ip", "addr", "add", f"{host}/24", "dev", "eth0")
             _run(*inside, "ip", "link", "set", "eth0", "up")
@@ -71,7 +76,7 @@ class Network:
 
     def remove(self) -> None:
         """Remove all of it, as far as it was made."""
-        for name in self.names:
+        for name in (*self.names, "bridge"):
             _run("ip", "netns", "del", self._namespace(name), check=False)
         _run("ip", "link", "del", f"dq{self._tag}", check=False)
 
