@@ -54,7 +54,7 @@ class Network:
         self._cut.clear()
 
     def make(self) -> None:
-        """Set up bridge and namespaces; the bridge has one of its own, for no firewall of the host (Docker's) to see it."""
+        """Set up bridge and namespaces; the bridge has one of its own, where no firewall of the host sees it."""
         hub, host_end = self._namespace("bridge"), f"dq{self._tag}"
         _run("ip", "netns", "add", hub)
         on_bridge = ("ip", "-n", hub, "link")
