@@ -59,14 +59,15 @@ def test_without_a_caller_it_begins_a_trace(tracing: Tracing, kept: InMemorySpan
 
 
 def test_inside_a_span_it_is_the_current_one_and_the_log_says_so(tracing: Tracing) -> None:
+    before = structlog.contextvars.get_contextvars()
     span = tracing.begin("submit", kind="server", parent=CALLER)
     with tracing.inside(span):
         said = current()
         assert trace.get_current_span() is span
-        assert structlog.contextvars.get_contextvars() == {"trace_id": trace_id(CALLER)}
+        assert structlog.contextvars.get_contextvars() == before | {"trace_id": trace_id(CALLER)}
     assert said == f"00-{trace_id(CALLER)}-{span.get_span_context().span_id:016x}-01"
     assert current() is None
-    assert structlog.contextvars.get_contextvars() == {}
+    assert structlog.contextvars.get_contextvars() == before
     assert not trace.get_current_span().get_span_context().is_valid
 
 
