@@ -177,6 +177,7 @@ def _worker(row: Mapping[str, Any]) -> dict[str, Any]:
         "runningJobs": row["running"],
         "types": row["types"],
         "version": row["version"],
+        "memoryBytes": row["memory_bytes"],
         "drainRequested": row["drain_requested"],
         "firstSeen": _time(row["first_seen"]),
         "lastSeen": _time(row["last_seen"]),

@@ -14,7 +14,7 @@ from distriqueue.cli.output import Cell, ago, say, short, show, table, write_jso
 
 app = group("The workers: who works, and letting one end.", "workers", "distriqueue workers list")
 
-HEADINGS: Final = ("WORKER", "STATE", "LOAD", "HEARD", "SINCE", "VERSION", "TYPES")
+HEADINGS: Final = ("WORKER", "STATE", "LOAD", "HEARD", "SINCE", "MEMORY", "VERSION", "TYPES")
 MAX_LISTED: Final = 10_000
 _GONE: Final = frozenset({"STOPPED", "UNRESPONSIVE"})
 
@@ -33,7 +33,7 @@ def list_workers(
     if output is Output.JSON:
         write_json(found)
     elif found:
-        show(table(HEADINGS, map(row, found), right=("LOAD",)))
+        show(table(HEADINGS, map(row, found), right=("LOAD", "MEMORY")))
     else:
         say("no worker is alive: `distriqueue worker` starts one, --all shows the former ones")
 
@@ -65,6 +65,11 @@ def listed(gateway: Gateway, *, every: bool) -> list[dict[str, Any]]:
     return [each for page in pages for each in page["content"] if every or each["state"] not in _GONE]
 
 
+def memory(count_bytes: int | None) -> str | None:
+    """Write a worker's memory; None: it does not say."""
+    return None if count_bytes is None else f"{count_bytes / 1e6:.0f} MB"
+
+
 def row(worker: dict[str, Any]) -> tuple[Cell, ...]:
     """Return a worker's line."""
     state = "draining" if worker["drainRequested"] and worker["state"] not in _GONE else worker["state"].lower()
@@ -75,6 +80,7 @@ def row(worker: dict[str, Any]) -> tuple[Cell, ...]:
         f"{worker['currentLoad']}/{worker['capacity']}",
         ago(worker["lastSeen"]),
         ago(worker["firstSeen"]),
+        memory(worker["memoryBytes"]),
         worker["version"],
         short(", ".join(worker["types"]), 50),
     )

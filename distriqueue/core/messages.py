@@ -221,6 +221,8 @@ class Heartbeat(Wire):
     current_load: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     types: Annotated[list[Name], Field(max_length=1000)] = []
     version: Name | None = None
+    memory_bytes: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    """Resident memory of the worker and its child processes."""
     stopping: bool = False
     """The worker drains: it takes no new job."""
     stopped: bool = False

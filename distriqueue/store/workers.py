@@ -128,4 +128,5 @@ def _columns(beats: Sequence[Heartbeat]) -> tuple[list[Any], ...]:
         [beat.current_load for beat in beats],
         [to_json(beat.types).decode() for beat in beats],
         [beat.version for beat in beats],
+        [beat.memory_bytes for beat in beats],
     )

@@ -46,6 +46,8 @@ class WorkerView(views.View):
     types: list[str]
     """The job types that it has handlers for."""
     version: str | None
+    memory_bytes: int | None
+    """Resident memory of the worker and its child processes; null when it does not say."""
     drain_requested: bool
     first_seen: datetime
     last_seen: datetime
@@ -102,6 +104,7 @@ def _view(row: Mapping[str, Any]) -> dict[str, Any]:
         "runningJobs": row["running"],
         "types": row["types"],
         "version": row["version"],
+        "memoryBytes": row["memory_bytes"],
         "drainRequested": row["drain_requested"],
         "firstSeen": row["first_seen"],
         "lastSeen": row["last_seen"],

@@ -552,6 +552,7 @@ class TestActions:
 
     def test_drain(self, at: Tab, scene: Scene) -> None:
         page = at.live("/workers")
+        expect(page.locator("#workers tbody tr").first).to_contain_text(re.compile(r"\d+ MB"))
         worker = page.locator("#workers tbody tr").first.locator("a").inner_text()
         page.locator("#workers tbody tr").first.get_by_role("button", name="Drain").click()
         page.locator("#confirm-yes").click()

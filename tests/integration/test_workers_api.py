@@ -42,7 +42,7 @@ def ids(page: dict[str, Any]) -> list[str]:
 
 async def test_a_worker_is_shown_as_it_was_heard(gateway: RunningGateway) -> None:
     said = {"worker_type": "gpu", "capacity": 4, "current_load": 1, "types": ["calculate", "ü"], "version": "2.1"}
-    await beat(gateway, "w1", **said)
+    await beat(gateway, "w1", **said, memory_bytes=5_000_000_000)
     job = await gateway.submit()
     assert (await gateway.report(job["id"], "running"))["answer"] == "accepted"
     shown = await read(gateway, "/w1")
@@ -57,12 +57,14 @@ async def test_a_worker_is_shown_as_it_was_heard(gateway: RunningGateway) -> Non
         "runningJobs": 1,
         "types": ["calculate", "ü"],
         "version": "2.1",
+        "memoryBytes": 5_000_000_000,
         "drainRequested": False,
     }
     await beat(gateway, "w1")
     assert (await gateway.report(job["id"], "completed"))["answer"] == "accepted"
     later = await read(gateway, "/w1")
     assert (later["state"], later["runningJobs"], later["types"], later["version"]) == ("IDLE", 0, [], None)
+    assert later["memoryBytes"] is None
     assert datetime.fromisoformat(later["lastSeen"]) > datetime.fromisoformat(later["firstSeen"]) == first
     assert (await read(gateway))["content"] == [later]
 

@@ -20,6 +20,7 @@ from workers.runtime.executor import Executor
 from workers.runtime.heartbeat import EVERY_S, HeartbeatThread
 from workers.runtime.intake import Intake
 from workers.runtime.lanes import LaneChoice
+from workers.runtime.memory import Memory
 from workers.runtime.pipeline import deepest
 from workers.runtime.reports import Gateway, Outbox
 
@@ -70,6 +71,7 @@ class Worker:
         self._broker = broker
         self._gateway = gateway
         self._stopping = False
+        self._memory = Memory()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or an orchestrator wants us drained, then drain."""
@@ -145,6 +147,7 @@ class Worker:
             current_load=intake.load,
             types=self._registry.types[:1000],
             version=__version__,
+            memory_bytes=self._memory.resident(),
             stopping=self._stopping,
         )
 

@@ -1,4 +1,4 @@
-"""`/workers`: slots, load, types, when they were last heard; drain."""
+"""`/workers`: slots, load, memory, types, when they were last heard; drain."""
 
 from typing import Annotated, Final
 

@@ -115,6 +115,7 @@ async def test_the_first_beat_precedes_the_first_claim(lab: Lab) -> None:
         beat = lab.orchestrator.beats[0]
     assert (beat["workerId"], beat["capacity"], beat["currentLoad"]) == ("w.1", 2, 0)
     assert "amount" in beat["types"]
+    assert beat["memoryBytes"] > 10_000_000
 
 
 async def test_no_orchestrator_stops_no_work(lab: Lab) -> None:
