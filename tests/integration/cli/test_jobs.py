@@ -130,7 +130,8 @@ async def test_watch_one_until_its_end(distriqueue: CommandLine) -> None:
         await distriqueue.gateway.report(job["id"], "failed", errorMessage="no")
     said = watching.result()
     events = [json.loads(line) for line in said.out.splitlines()]
-    assert [event["status"] for event in events] == ["running", "failed"]
+    # On a slow machine it has waited long enough for the mark `queued`.
+    assert [event["status"] for event in events if event["status"] != "queued"] == ["running", "failed"]
     assert "ended as failed: no" in said.err
     assert "ended as failed: no" in (await distriqueue("jobs", "watch", job["id"], code=1)).err
 
